@@ -1,0 +1,54 @@
+"""What can go wrong with a cache, each error also the built-in a caller would catch.
+
+A message says what was met, what was expected, and what to do next.
+"""
+
+from __future__ import annotations
+
+
+class PiCacheError(Exception):
+    """Any error of this project; the commands print it as one sentence."""
+
+
+class InvalidSpec(PiCacheError, ValueError):
+    """A specification that cannot be built; the message lists every problem found."""
+
+
+class StoreNotFound(PiCacheError, FileNotFoundError):
+    """No finished store under that name. An unfinished or damaged one is another error."""
+
+
+class UnfinishedStore(PiCacheError, FileNotFoundError):
+    """A build that was begun and not finished; running the same command again goes on."""
+
+
+class CorruptStore(PiCacheError, OSError):
+    """A finished store whose bytes differ from its manifest."""
+
+
+class UnsupportedFormat(PiCacheError, ValueError):
+    """A store or document of a format version that this release does not read."""
+
+
+class StorageFull(PiCacheError, OSError):
+    """No space, no quota or too large a file: free some and run the same command again."""
+
+
+class StorageFailed(PiCacheError, OSError):
+    """Any other failure of the file system, with the path and the call that failed."""
+
+
+class SourceError(PiCacheError, ValueError):
+    """A data source that cannot be read as a whole; names the file and the remedy."""
+
+
+class SampleError(PiCacheError, ValueError):
+    """One sample that cannot be used; `status` is the code that the store keeps for it."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class EngineNotInstalled(PiCacheError, ImportError):
+    """A topology engine that is not installed, with the line that installs it."""

@@ -1,0 +1,466 @@
+"""The vocabulary: what was computed, from what, and the key that follows from it.
+
+A spec is a frozen value that is normalised and checked when it is made, so two ways of saying the
+same thing have one key. Numbers are in the units of the field (pixel intensity, signal unit or
+length); axes are `birth` and `persistence = |death - birth|`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import enum
+import hashlib
+import json
+import math
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Self
+
+from pi_cache.errors import InvalidSpec, UnsupportedFormat
+
+ALGORITHM_VERSION = 1
+"""Raised when the same spec gives other numbers; part of every key."""
+
+SPEC_FORMAT = 1
+
+FILTRATIONS = ("sublevel", "superlevel", "cubical", "rips")
+SCANS = ("rows", "columns", "both")
+CONSTRUCTIONS = ("cells", "vertices")
+ENGINES = ("native", "ripser", "gudhi", "giotto")
+DEFAULT_ENGINE = {
+    "sublevel": "native",
+    "superlevel": "native",
+    "cubical": "gudhi",
+    "rips": "ripser",
+}
+SAMPLE_KINDS = ("image", "signal", "cloud")
+GRIDS = ("regular", "legacy-persim")
+NORMALISATIONS = ("own-max", "none", "dataset-max")
+ROW_ORDERS = ("ascending", "descending")
+ROUNDINGS = ("nearest", "truncate")
+DTYPES = ("float16", "float32", "float64", "uint8")
+PRECISIONS = ("float64", "float32")
+
+
+class Status(enum.IntEnum):
+    """What became of a sample; stored per sample as uint8. Only OK samples are delivered."""
+
+    OK = 0
+    UNDECODABLE = 1
+    NAN = 2
+    INF = 3
+    EMPTY = 4
+    CONSTANT = 5
+    WRONG_SHAPE = 6
+    TOO_LARGE = 7
+    TIMEOUT = 8
+    CRASH = 9
+    NOT_COMPUTED = 255
+    """The fill value: what a lost shard reads as."""
+
+
+class _Checks:
+    """Collects every problem of a spec and raises them together."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.problems: list[str] = []
+
+    def that(self, holds: bool, problem: str) -> None:
+        if not holds:
+            self.problems.append(problem)
+
+    def choice(self, field_name: str, value: object, choices: tuple[str, ...]) -> None:
+        if value not in choices:
+            near = difflib.get_close_matches(str(value), choices, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            self.problems.append(
+                f"{field_name} must be one of {', '.join(choices)}, got {value!r}{hint}"
+            )
+
+    def done(self) -> None:
+        if self.problems:
+            raise InvalidSpec(f"{self.name}: " + "; ".join(self.problems))
+
+
+def _number(value: Any, name: str) -> float:
+    """A finite float; -0.0 becomes 0.0 so that both have one key."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        raise InvalidSpec(f"{name} must be a number, got {value!r}") from None
+    if not math.isfinite(number):
+        raise InvalidSpec(f"{name} must be finite, got {value!r}")
+    return number + 0.0
+
+
+def _whole(value: Any, name: str) -> int:
+    if isinstance(value, bool) or int(_number(value, name)) != _number(value, name):
+        raise InvalidSpec(f"{name} must be a whole number, got {value!r}")
+    return int(value)
+
+
+def _interval(value: Any, name: str) -> tuple[float, float]:
+    try:
+        low, high = value
+    except (TypeError, ValueError):
+        raise InvalidSpec(f"{name} must be two numbers LO,HI, got {value!r}") from None
+    low, high = _number(low, name), _number(high, name)
+    if not low < high:
+        raise InvalidSpec(f"{name} must have LO < HI, got {low:g},{high:g}")
+    return low, high
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Spec:
+    """Round trip to plain JSON values; unknown names are refused with the nearest known one."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values; `from_dict(to_dict())` is equal."""
+        return {f.name: _plain(getattr(self, f.name)) for f in fields(self)}
+
+    @classmethod
+    def from_dict(cls, document: Mapping[str, Any]) -> Self:
+        """The spec of a plain mapping. Raises InvalidSpec for unknown or missing names."""
+        known = {f.name for f in fields(cls)}
+        unknown = [_unknown(name, known) for name in document if name not in known]
+        if unknown:
+            raise InvalidSpec(f"{cls.__name__}: " + "; ".join(unknown))
+        hints = typing.get_type_hints(cls)
+        values = {
+            name: hints[name].from_dict(value)
+            if isinstance(value, Mapping) and hasattr(hints[name], "from_dict")
+            else value
+            for name, value in document.items()
+        }
+        try:
+            return cls(**values)
+        except TypeError as error:
+            raise InvalidSpec(f"{cls.__name__}: {error}") from None
+
+    def replace(self, **changes: Any) -> Self:
+        """The same spec with some fields changed."""
+        return replace(self, **changes)
+
+    def _set(self, name: str, value: object) -> None:
+        object.__setattr__(self, name, value)
+
+
+def _unknown(name: str, known: set[str]) -> str:
+    near = difflib.get_close_matches(name, sorted(known), n=1)
+    return f"unknown field {name!r}" + (f"; did you mean {near[0]!r}?" if near else "")
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, _Spec):
+        return value.to_dict()
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    return value
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceSpec(_Spec):
+    """Which samples: identified by their content, not by where they lie.
+
+    `fingerprint` is the SHA-256 of the samples' bytes, ids, labels, groups and splits; `location`
+    is for people and no part of the key, so a data set that moves keeps its stores.
+    """
+
+    kind: str
+    sample: str
+    samples: int
+    channels: int
+    fingerprint: str
+    location: str = field(default="", compare=False)
+
+    def __post_init__(self) -> None:
+        self._set("samples", _whole(self.samples, "samples"))
+        self._set("channels", _whole(self.channels, "channels"))
+        checks = _Checks("SourceSpec")
+        checks.choice("sample", self.sample, SAMPLE_KINDS)
+        checks.that(self.samples > 0, f"samples must be at least 1, got {self.samples}")
+        checks.that(self.channels > 0, f"channels must be at least 1, got {self.channels}")
+        checks.that(len(self.fingerprint) == 64, "fingerprint must be a SHA-256 in hexadecimal")
+        checks.done()
+
+    def identity(self) -> dict[str, Any]:
+        """What of the source is part of a key."""
+        return {name: value for name, value in self.to_dict().items() if name != "location"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DiagramSpec(_Spec):
+    """From a sample to its persistence diagrams.
+
+    filtration: `sublevel`/`superlevel` (H0 of a path graph: a signal, or an image channel read
+    along `scan`), `cubical` (sub-level sets of an image, `construction` says whether a pixel is a
+    cell or a vertex), `rips` (Vietoris-Rips of a cloud: given points, the (x, y, intensity) cloud
+    of an image channel, or the delay embedding of a signal).
+    centre, scale: each channel of a signal has its mean subtracted, then is divided by `scale`.
+    precision: values are rounded to this type before the topology; `float32` is what ripser does.
+    min_persistence: pairs are kept when their persistence is strictly greater.
+    max_length: largest edge of a Rips filtration; None for the whole one.
+    """
+
+    filtration: str = "sublevel"
+    scan: str | None = None
+    construction: str | None = None
+    homology: tuple[int, ...] = (0,)
+    embedding_dimension: int | None = None
+    embedding_delay: int | None = None
+    max_length: float | None = None
+    centre: bool = False
+    scale: float = 1.0
+    precision: str = "float64"
+    min_persistence: float = 0.0
+    engine: str = ""
+
+    def __post_init__(self) -> None:
+        checks = _Checks("DiagramSpec")
+        checks.choice("filtration", self.filtration, FILTRATIONS)
+        checks.done()
+        self._set("engine", self.engine or DEFAULT_ENGINE[self.filtration])
+        if self.filtration == "cubical" and self.construction is None:
+            self._set("construction", "cells")
+        dimensions = (self.homology,) if isinstance(self.homology, int) else self.homology
+        self._set("homology", tuple(sorted({_whole(k, "homology") for k in dimensions})))
+        self._set("scale", _number(self.scale, "scale"))
+        self._set("centre", bool(self.centre))
+        self._set("min_persistence", _number(self.min_persistence, "min_persistence"))
+        if self.max_length is not None:
+            self._set("max_length", _number(self.max_length, "max_length"))
+        for name in ("embedding_dimension", "embedding_delay"):
+            if getattr(self, name) is not None:
+                self._set(name, _whole(getattr(self, name), name))
+        self._check(checks)
+
+    def _check(self, checks: _Checks) -> None:
+        path = self.filtration in ("sublevel", "superlevel")
+        checks.choice("engine", self.engine, ENGINES)
+        checks.choice("precision", self.precision, PRECISIONS)
+        if self.scan is not None:
+            checks.choice("scan", self.scan, SCANS)
+            checks.that(path, f"scan does not apply to {self.filtration}")
+        if self.construction is not None:
+            checks.choice("construction", self.construction, CONSTRUCTIONS)
+            checks.that(self.filtration == "cubical", "construction applies to cubical only")
+        checks.that(bool(self.homology), "homology needs at least one dimension, such as 0,1")
+        limit = {"cubical": 1, "rips": 2}.get(self.filtration, 0)
+        checks.that(
+            all(0 <= k <= limit for k in self.homology),
+            f"homology of {self.filtration} must lie in 0..{limit}, got {list(self.homology)}",
+        )
+        embedded = self.embedding_dimension is not None or self.embedding_delay is not None
+        if embedded:
+            checks.that(self.filtration == "rips", "a delay embedding applies to rips only")
+            checks.that(
+                (self.embedding_dimension or 0) >= 2, "embedding_dimension must be at least 2"
+            )
+            checks.that((self.embedding_delay or 0) >= 1, "embedding_delay must be at least 1")
+        if self.max_length is not None:
+            checks.that(self.filtration == "rips", "max_length applies to rips only")
+            checks.that(self.max_length > 0, "max_length must be positive")
+        checks.that(self.scale > 0, f"scale must be positive, got {self.scale:g}")
+        checks.that(self.min_persistence >= 0, "min_persistence must not be negative")
+        checks.done()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageSpec(_Spec):
+    """From a diagram to its persistence image of `pixels` x `pixels` (persistence, birth).
+
+    Each pixel is the exact integral over its cell (`rule`) of the sum of weighted Gaussians of
+    standard deviation `sigma`. Reference: Adams et al., JMLR 18 (2017), section 4.
+    grid: `regular` cells tile the two ranges; `legacy-persim` is the grid of scikit-tda's retired
+    PersImage: `pixels` lower edges from LO to HI inclusive, each cell `birth_range[1]` / `pixels`
+    wide whatever LO is (persistence starts at 0).
+    weight: `one`, `linear` (persistence), `power:N`, or `relative` (persistence divided by the
+    largest one of that diagram).
+    threshold: pairs with persistence strictly greater are drawn.
+    essential: `drop`, or `clip:VALUE`, the death given to classes that never die.
+    normalise: `own-max` divides by the image's maximum, `dataset-max` by that of all images.
+    floor: with own-max, an image whose maximum is not above it is stored as zeros.
+    row_order: `ascending` puts the lowest persistence in row 0.
+    rounding: how uint8 is made from 255 times the value.
+    """
+
+    pixels: int = 50
+    birth_range: tuple[float, float] = (0.0, 1.0)
+    persistence_range: tuple[float, float] = (0.0, 1.0)
+    sigma: float = 0.05
+    rule: str = "cell-integral"
+    grid: str = "regular"
+    weight: str = "linear"
+    threshold: float = 0.0
+    essential: str = "drop"
+    normalise: str = "own-max"
+    floor: float = 0.0
+    row_order: str = "ascending"
+    precision: str = "float64"
+    dtype: str = "float16"
+    rounding: str = "nearest"
+
+    def __post_init__(self) -> None:
+        self._set("pixels", _whole(self.pixels, "pixels"))
+        for name in ("birth_range", "persistence_range"):
+            self._set(name, _interval(getattr(self, name), name))
+        for name in ("sigma", "threshold", "floor"):
+            self._set(name, _number(getattr(self, name), name))
+        checks = _Checks("ImageSpec")
+        self._set("weight", _parse_weight(self.weight))
+        self._set("essential", _parse_essential(self.essential))
+        checks.that(1 <= self.pixels <= 1024, f"pixels must lie in 1..1024, got {self.pixels}")
+        checks.that(self.sigma > 0, f"sigma must be positive, got {self.sigma:g}")
+        checks.that(self.threshold >= 0, "threshold must not be negative")
+        checks.that(self.floor >= 0, "floor must not be negative")
+        checks.choice("rule", self.rule, ("cell-integral",))
+        checks.choice("grid", self.grid, GRIDS)
+        checks.choice("normalise", self.normalise, NORMALISATIONS)
+        checks.choice("row_order", self.row_order, ROW_ORDERS)
+        checks.choice("precision", self.precision, PRECISIONS)
+        checks.choice("dtype", self.dtype, DTYPES)
+        checks.choice("rounding", self.rounding, ROUNDINGS)
+        checks.that(
+            self.dtype != "uint8" or self.normalise != "none",
+            "uint8 needs values in 0..1: choose normalise own-max or dataset-max, or a float dtype",
+        )
+        if self.grid == "legacy-persim":
+            low, high = self.birth_range
+            checks.that(
+                low <= 0 < high and self.persistence_range == (0.0, high),
+                "legacy-persim needs birth_range LO <= 0 < HI and persistence_range 0,HI",
+            )
+        checks.done()
+
+    @property
+    def weight_power(self) -> float:
+        """Exponent of the persistence in the weight (`relative` is 1, then divided by the max)."""
+        if self.weight.startswith("power:"):
+            return float(self.weight.removeprefix("power:"))
+        return 0.0 if self.weight == "one" else 1.0
+
+    @property
+    def clip_value(self) -> float | None:
+        """Death given to essential classes, or None when they are dropped."""
+        return None if self.essential == "drop" else float(self.essential.removeprefix("clip:"))
+
+    @property
+    def cell_width(self) -> float:
+        """Width of a cell along the birth axis; on a legacy grid along both."""
+        low, high = self.birth_range
+        return (high if self.grid == "legacy-persim" else high - low) / self.pixels
+
+
+def _parse_weight(value: str) -> str:
+    """`one`, `linear`, `relative` or `power:N`; `power:0` and `power:1` have their own names."""
+    if value in ("one", "linear", "relative"):
+        return value
+    if isinstance(value, str) and value.startswith("power:"):
+        power = _number(value.removeprefix("power:"), "weight power")
+        if power >= 0:
+            return {0.0: "one", 1.0: "linear"}.get(power, f"power:{power!r}")
+    raise InvalidSpec(f"weight must be one, linear, relative or power:N with N >= 0, got {value!r}")
+
+
+def _parse_essential(value: str) -> str:
+    if value == "drop":
+        return value
+    if isinstance(value, str) and value.startswith("clip:"):
+        return f"clip:{_number(value.removeprefix('clip:'), 'essential clip value')!r}"
+    raise InvalidSpec(f"essential must be drop or clip:VALUE, got {value!r}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreSpec(_Spec):
+    """Everything that decides the numbers in a store, and nothing else."""
+
+    source: SourceSpec
+    diagram: DiagramSpec
+    image: ImageSpec
+    algorithm: int = ALGORITHM_VERSION
+
+    def __post_init__(self) -> None:
+        checks = _Checks("StoreSpec")
+        sample, spec = self.source.sample, self.diagram
+        path = spec.filtration in ("sublevel", "superlevel")
+        if path:
+            checks.that(sample != "cloud", f"{spec.filtration} needs signals or images, not clouds")
+        if sample == "image" and path and spec.scan is None:
+            self._set("diagram", spec.replace(scan="rows"))
+        checks.that(spec.scan is None or sample == "image", "scan applies to images only")
+        checks.that(
+            spec.filtration != "cubical" or sample == "image", f"cubical needs images, not {sample}s"
+        )
+        embedded = spec.embedding_dimension is not None
+        checks.that(not embedded or sample == "signal", "a delay embedding applies to signals only")
+        checks.that(
+            not (spec.filtration == "rips" and sample == "signal") or embedded,
+            "rips of signals needs embedding_dimension and embedding_delay",
+        )
+        checks.that(
+            sample == "signal" or not (spec.centre or spec.scale != 1.0),
+            "centre and scale apply to signals only",
+        )
+        checks.done()
+
+    @property
+    def key(self) -> str:
+        """SHA-256 of the canonical JSON of source, diagram, image and algorithm version."""
+        return canonical_digest({**self._diagram_identity(), "image": self.image.to_dict()})
+
+    @property
+    def diagram_key(self) -> str:
+        """The key without the image spec: stores that share it share their diagrams."""
+        return canonical_digest(self._diagram_identity())
+
+    def _diagram_identity(self) -> dict[str, Any]:
+        return {
+            "algorithm": self.algorithm,
+            "source": self.source.identity(),
+            "diagram": self.diagram.to_dict(),
+        }
+
+    def to_document(self) -> dict[str, Any]:
+        """The stored form, with its format version and key."""
+        return {"format_version": SPEC_FORMAT, "key": self.key, **self.to_dict()}
+
+    @classmethod
+    def from_document(cls, document: Mapping[str, Any]) -> Self:
+        """The spec of a stored document. Raises UnsupportedFormat for another format version."""
+        content = dict(document)
+        version = content.pop("format_version", None)
+        if version != SPEC_FORMAT:
+            raise UnsupportedFormat(
+                f"spec format {version!r} is not supported, this release reads {SPEC_FORMAT}"
+            )
+        key = content.pop("key", None)
+        spec = cls.from_dict(content)
+        if key is not None and key != spec.key:
+            raise InvalidSpec(f"spec says key {key[:12]} but its content gives {spec.key[:12]}")
+        return spec
+
+
+def differences(one: _Spec, other: _Spec, prefix: str = "") -> dict[str, tuple[Any, Any]]:
+    """Fields that differ, by dotted name, with both values; `location` does not count."""
+    found: dict[str, tuple[Any, Any]] = {}
+    for f in fields(one):
+        mine, theirs = getattr(one, f.name), getattr(other, f.name)
+        if isinstance(mine, _Spec):
+            found.update(differences(mine, theirs, f"{prefix}{f.name}."))
+        elif mine != theirs and f.compare:
+            found[prefix + f.name] = (mine, theirs)
+    return found
+
+
+def canonical_json(document: object) -> bytes:
+    """UTF-8 JSON with sorted names and no spaces; NaN and infinity are refused."""
+    return json.dumps(
+        document, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+    ).encode()
+
+
+def canonical_digest(document: object) -> str:
+    """SHA-256 of the canonical JSON, in hexadecimal."""
+    return hashlib.sha256(canonical_json(document)).hexdigest()
