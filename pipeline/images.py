@@ -16,6 +16,7 @@ import numpy as np
 
 from pi_cache.errors import InvalidSpec
 from pi_cache.specs import ImageSpec
+from pipeline.kernels.half import to_half
 from pipeline.kernels.image import Cells, cell_masses, tables
 from pipeline.kernels.image import draw as draw_tabulated
 
@@ -129,11 +130,13 @@ def quantise(images: np.ndarray, spec: ImageSpec) -> np.ndarray:
             raise InvalidSpec(f"uint8 holds values in 0..1, got {largest:g}; choose a float dtype")
         scaled = images * 255
         return (np.rint(scaled) if spec.rounding == "nearest" else scaled).astype(np.uint8)
-    if spec.dtype == "float16" and largest >= 65520:  # rounds to inf
-        raise InvalidSpec(
-            f"float16 holds values up to 65504, got {largest:g}; "
-            "choose dtype float32 or normalise own-max"
-        )
+    if spec.dtype == "float16":
+        if largest >= 65520:  # would round to inf
+            raise InvalidSpec(
+                f"float16 holds values up to 65504, got {largest:g}; "
+                "choose dtype float32 or normalise own-max"
+            )
+        return to_half(images)
     return images.astype(spec.dtype, copy=False)
 
 

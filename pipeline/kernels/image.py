@@ -42,8 +42,10 @@ TOLERANCE = {np.dtype(np.float64): 2e-14, np.dtype(np.float32): 2e-10}
 """Largest error of a tabulated cell integral, as a part of the largest cell integral."""
 CUT = {np.dtype(np.float64): 8.3, np.dtype(np.float32): 6.5}
 MOST_PIECES = 4096
-NARROW = 0.4
+NARROW = 0.48
 """A window of at most this part of the columns is drawn point by point (measured)."""
+SHORTEST = 48
+"""Columns of such a window, at least: shorter loops are unrolled and then are no vector code."""
 
 
 class Cells(NamedTuple):
@@ -103,8 +105,8 @@ def tables(birth: Cells, persistence: Cells, sigma: float, dtype: np.dtype) -> T
     lane = 64 // dtype.itemsize
     reaches = [math.ceil((CUT[dtype] * sigma + c.width) / c.step) + 1 for c in (birth, persistence)]
     width = _whole_lanes(birth.size, lane)
-    windows = [_whole_lanes(2 * reach + 1, lane) for reach in reaches]
-    narrow = windows[0] <= NARROW * width and windows[1] <= _whole_lanes(persistence.size, lane)
+    windows = [_whole_lanes(max(2 * reach + 1, SHORTEST), lane) for reach in reaches]
+    narrow = windows[0] <= NARROW * width
     spans = windows if narrow else [width, width]
     axes = []
     error = 0.0
@@ -258,13 +260,17 @@ def _sort_by_cell(
 
 @compiled
 def _copy(image: np.ndarray, descending: bool, out: np.ndarray) -> None:
-    """The image without its padding, its rows upside down if asked."""
+    """The image without its padding, its rows upside down if asked.
+
+    Tables are off by a rounding error, so a mass next to nothing may come out negative: it is 0.
+    """
     rows, columns = out.shape
+    zero = out.dtype.type(0)
     for i in range(rows):
         source = image[rows - 1 - i if descending else i]
         target = out[i]
         for j in range(columns):
-            target[j] = source[j]
+            target[j] = max(source[j], zero)
 
 
 @functools.cache
