@@ -5,6 +5,8 @@ A message says what was met, what was expected, and what to do next.
 
 from __future__ import annotations
 
+from pathlib import Path
+
 
 class PiCacheError(Exception):
     """Any error of this project; the commands print it as one sentence."""
@@ -52,3 +54,11 @@ class SampleError(PiCacheError, ValueError):
 
 class EngineNotInstalled(PiCacheError, ImportError):
     """A topology engine that is not installed, with the line that installs it."""
+
+
+class AlreadyPublished(PiCacheError, FileExistsError):
+    """A file of that name exists with other bytes; `paths` lists every such file."""
+
+    def __init__(self, message: str, paths: tuple[Path, ...] = ()) -> None:
+        super().__init__(message)
+        self.paths = paths

@@ -1,0 +1,148 @@
+"""Which stores lie under a root: find one, say why none fits, share diagrams."""
+
+from __future__ import annotations
+
+import json
+import os
+import string
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+
+from pi_cache import files
+from pi_cache.errors import (
+    CorruptStore,
+    PiCacheError,
+    StoreNotFound,
+    UnfinishedStore,
+    UnsupportedFormat,
+)
+from pi_cache.manifest import StoreManifest
+from pi_cache.specs import StoreSpec, differences
+
+SHORTEST_PREFIX = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One folder under `stores`. state: `finished`, `unfinished` or `damaged` (see `problem`)."""
+
+    key: str
+    path: Path
+    state: str
+    spec: StoreSpec | None = None
+    manifest: StoreManifest | None = None
+    problem: str = ""
+
+
+def default_root() -> Path:
+    """The cache root: $PI_CACHE, else the user's cache folder."""
+    named = os.environ.get("PI_CACHE")
+    return Path(named) if named else platformdirs.user_cache_path("pi-cache", appauthor=False)
+
+
+def parse_root(root: str | Path | None) -> Path:
+    """`root`, or the default one."""
+    return default_root() if root is None else Path(root)
+
+
+def stores(root: str | Path | None = None) -> list[Entry]:
+    """Every store under a root, by key; broken ones too."""
+    return [read_entry(path) for path in _folders(parse_root(root))]
+
+
+def read_entry(path: Path) -> Entry:
+    """What lies in one store folder; never raises for its content."""
+    spec = manifest = None
+    try:
+        spec = read_spec(path)
+        manifest = read_manifest(path)
+    except (UnfinishedStore, FileNotFoundError) as error:
+        return Entry(path.name, path, "unfinished", spec, None, str(error))
+    except PiCacheError as error:
+        return Entry(path.name, path, "damaged", spec, None, str(error))
+    return Entry(path.name, path, "finished", manifest.spec, manifest)
+
+
+def locate(store: str | Path, root: str | Path | None = None) -> Path:
+    """The folder of a store named by path, key or unique start of a key. Raises StoreNotFound."""
+    path = Path(store)
+    if isinstance(store, Path) or path.is_dir():
+        return path
+    return find(parse_root(root), str(store))
+
+
+def find(root: str | Path, key_prefix: str) -> Path:
+    """The only store folder under `root` whose key starts so. Raises StoreNotFound."""
+    if len(key_prefix) < SHORTEST_PREFIX or set(key_prefix) - set(string.hexdigits):
+        raise StoreNotFound(
+            f"{key_prefix!r} is neither a folder nor the first {SHORTEST_PREFIX} or more"
+            " characters of a key; pi-cache ls lists the stores"
+        )
+    found = [path for path in _folders(Path(root)) if path.name.startswith(key_prefix.lower())]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        names = ", ".join(path.name[:12] for path in found)
+        raise StoreNotFound(f"{key_prefix!r} fits {len(found)} stores: {names}; give more of it")
+    raise StoreNotFound(f"no store {key_prefix!r} under {root}; pi-cache ls lists the stores")
+
+
+def nearest(root: str | Path, spec: StoreSpec) -> tuple[Entry, dict[str, tuple[Any, Any]]] | None:
+    """The store that differs in the fewest fields, and those fields: (there, asked for)."""
+    found = [
+        (entry, differences(entry.spec, spec))
+        for entry in stores(root)
+        if entry.spec is not None and entry.state != "damaged"
+    ]
+    return min(found, key=lambda pair: len(pair[1]), default=None)
+
+
+def with_diagrams(root: str | Path, diagram_key: str) -> Path | None:
+    """A finished store that holds the diagrams of this key."""
+    for entry in stores(root):
+        manifest = entry.manifest
+        if manifest is None or manifest.diagram_key != diagram_key:
+            continue
+        if any(column.name == "points" for column in manifest.columns):
+            return entry.path
+    return None
+
+
+def read_manifest(path: Path) -> StoreManifest:
+    """The manifest of a store folder.
+
+    Raises UnfinishedStore when it was begun only, StoreNotFound when nothing is there,
+    CorruptStore, UnsupportedFormat.
+    """
+    place = path / "manifest.json"
+    try:
+        return StoreManifest.from_bytes(files.read_bytes(place))
+    except (CorruptStore, UnsupportedFormat) as error:
+        raise type(error)(f"{place}: {error}") from error
+    except FileNotFoundError:
+        pass
+    if (path / "spec.json").exists() or (path / "blueprint.json").exists():
+        raise UnfinishedStore(f"{path}: begun and not finished; run the same build again")
+    raise StoreNotFound(f"no store in {path}; pi-cache ls lists the stores")
+
+
+def read_spec(path: Path) -> StoreSpec:
+    """The spec of a store folder. Raises FileNotFoundError, CorruptStore, UnsupportedFormat."""
+    place = path / "spec.json"
+    data = files.read_bytes(place)
+    try:
+        return StoreSpec.from_document(json.loads(data))
+    except UnsupportedFormat as error:
+        raise UnsupportedFormat(f"{place}: {error}") from error
+    except (ValueError, TypeError, AttributeError) as error:
+        raise CorruptStore(f"{place}: cannot be read: {error}") from error
+
+
+def _folders(root: Path) -> Iterator[Path]:
+    parent = root / "stores"
+    if parent.is_dir():
+        yield from sorted(path for path in parent.iterdir() if path.is_dir())

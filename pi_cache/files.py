@@ -1,0 +1,239 @@
+"""The only place that makes a file appear: temporary, fsync, exclusive link, read back, fsync.
+
+Nothing published is ever opened for writing or renamed over. The reply of `link` is not trusted
+(a network file system can lose it): what counts is what the name holds afterwards.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import os
+import secrets
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from pi_cache.errors import AlreadyPublished, PiCacheError, StorageFailed, StorageFull
+
+Buffer = bytes | bytearray | memoryview
+
+BLOCK = 1 << 20
+FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+TRANSIENT = {errno.EINTR, errno.ESTALE, errno.EAGAIN}
+ATTEMPTS = 5
+REWRITES = 2
+"""How often a file whose fsync or close failed is written anew: its pages are lost by then."""
+
+
+class System:
+    """The calls to the operating system, in one object so that tests can make them fail."""
+
+    open = staticmethod(os.open)
+    read = staticmethod(os.read)
+    write = staticmethod(os.write)
+    fsync = staticmethod(os.fsync)
+    close = staticmethod(os.close)
+    link = staticmethod(os.link)
+    unlink = staticmethod(os.unlink)
+    mkdir = staticmethod(os.mkdir)
+    rename = staticmethod(os.rename)
+
+
+system = System()
+
+
+def publish(path: Path, data: Buffer, *, temporary: Path) -> None:
+    """Make `path` hold `data`, durably; see `publish_many`."""
+    publish_many({path: data}, temporary=temporary)
+
+
+def publish_many(files: Mapping[Path, Buffer], *, temporary: Path) -> None:
+    """Make every path hold its bytes, durably; `temporary` is a folder of the same file system.
+
+    Files that already hold the same bytes are left alone. Raises AlreadyPublished when some hold
+    others (the rest is published), StorageFull or StorageFailed when a call fails.
+    """
+    make_directory(temporary)
+    staged: list[tuple[Path, Path, Buffer]] = []
+    try:
+        for path, data in files.items():
+            staged.append((path, _write_temporary(temporary, data), data))
+        for parent in _parents(files):
+            make_directory(parent)
+        conflicts = tuple(path for path, name, data in staged if not _link(name, path, data))
+    finally:
+        for _, name, _ in staged:
+            _discard(name)
+    for parent in _parents(files):
+        sync_directory(parent)
+    if conflicts:
+        names = ", ".join(str(path) for path in conflicts)
+        raise AlreadyPublished(f"{names}: exists with other bytes", conflicts)
+
+
+def make_directory(path: Path) -> None:
+    """Make a directory and its missing parents, durably."""
+    if path.is_dir():
+        return
+    make_directory(path.parent)
+    try:
+        _call("mkdir", path, path)
+    except StorageFailed as error:
+        if error.errno != errno.EEXIST:
+            raise
+    sync_directory(path.parent)
+
+
+def sync_directory(path: Path) -> None:
+    """Make the names in a directory durable."""
+    with _opened(path, os.O_RDONLY | os.O_DIRECTORY) as handle:
+        try:
+            _call("fsync", path, handle)
+        except StorageFailed as error:
+            # Some network file systems have no fsync of directories and say EINVAL.
+            if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+                raise
+
+
+def move_aside(path: Path, quarantine: Path) -> Path | None:
+    """Move a file to a new name in `quarantine`; None when it is gone already."""
+    make_directory(quarantine)
+    aside = quarantine / f"{path.name}.{secrets.token_hex(8)}"
+    try:
+        _call("rename", path, path, aside)
+    except StorageFailed as error:
+        if error.errno == errno.ENOENT:
+            return None
+        raise
+    sync_directory(path.parent)
+    return aside
+
+
+def put_back(aside: Path, path: Path) -> None:
+    """Undo `move_aside`, unless the name has been taken meanwhile."""
+    try:
+        _call("link", path, aside, path)
+    except StorageFailed as error:
+        if error.errno != errno.EEXIST:
+            raise
+    sync_directory(path.parent)
+    _discard(aside)
+
+
+def read_bytes(path: Path) -> bytes:
+    """All bytes of a file. Raises FileNotFoundError, or StorageFailed."""
+    return b"".join(_blocks(path))
+
+
+def digest(path: Path) -> tuple[int, str]:
+    """Size and SHA-256 of a file as it lies on disk. Raises as `read_bytes`."""
+    size, sha256 = 0, hashlib.sha256()
+    for block in _blocks(path):
+        size += len(block)
+        sha256.update(block)
+    return size, sha256.hexdigest()
+
+
+def _write_temporary(folder: Path, data: Buffer) -> Path:
+    """A new file with these bytes, on the disk and not only in the page cache."""
+    for rewrite in range(REWRITES + 1):
+        name = folder / secrets.token_hex(16)
+        try:
+            _write(name, data)
+            return name
+        except PiCacheError as error:
+            _discard(name)
+            if getattr(error, "errno", None) != errno.EIO or rewrite == REWRITES:
+                raise
+    raise AssertionError("unreachable")
+
+
+def _write(name: Path, data: Buffer) -> None:
+    rest = memoryview(data).cast("B")
+    with _opened(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL) as handle:
+        while len(rest):
+            written = _call("write", name, handle, rest)
+            if not written:
+                raise StorageFailed(errno.EIO, f"{name}: write stored nothing")
+            rest = rest[written:]
+        _call("fsync", name, handle)
+
+
+def _link(name: Path, path: Path, data: Buffer) -> bool:
+    """Whether `path` holds `data` after linking, whatever `link` replied."""
+    failure: PiCacheError | None = None
+    try:
+        _call("link", path, name, path)
+    except (StorageFailed, StorageFull) as error:
+        failure = error
+    try:
+        return _holds(path, data)
+    except FileNotFoundError:
+        if failure is not None and getattr(failure, "errno", None) != errno.EEXIST:
+            raise failure from None
+        # Moved aside by another builder between link and read back: no longer there.
+        return False
+
+
+def _holds(path: Path, data: Buffer) -> bool:
+    rest = memoryview(data).cast("B")
+    for block in _blocks(path):
+        if rest[: len(block)] != block:
+            return False
+        rest = rest[len(block) :]
+    return not len(rest)
+
+
+def _blocks(path: Path) -> Iterator[bytes]:
+    with _opened(path, os.O_RDONLY) as handle:
+        while block := _call("read", path, handle, BLOCK):
+            yield block
+
+
+@contextlib.contextmanager
+def _opened(path: Path, flags: int) -> Iterator[int]:
+    handle: int = _call("open", path, path, flags | os.O_CLOEXEC, 0o666)
+    try:
+        yield handle
+    except BaseException:
+        with contextlib.suppress(OSError):
+            system.close(handle)
+        raise
+    _call("close", path, handle)
+
+
+def _discard(name: Path) -> None:
+    """Remove a temporary; one that stays does no harm."""
+    with contextlib.suppress(OSError):
+        system.unlink(name)
+
+
+def _parents(files: Iterable[Path]) -> list[Path]:
+    return sorted({path.parent for path in files})
+
+
+def _call(call: str, path: Path, *arguments: Any) -> Any:
+    """One system call, retried when it can succeed next time, its failure a typed error."""
+    for attempt in range(1, ATTEMPTS + 1):
+        try:
+            return getattr(system, call)(*arguments)
+        except OSError as error:
+            # A second close could close another thread's file.
+            if error.errno not in TRANSIENT or attempt == ATTEMPTS or call == "close":
+                raise _typed(error, call, path) from error
+            time.sleep(0.01 * attempt)
+    raise AssertionError("unreachable")
+
+
+def _typed(error: OSError, call: str, path: Path) -> OSError:
+    reason = f"{path}: {call} failed: {os.strerror(error.errno or 0)}"
+    if call in ("open", "read") and error.errno == errno.ENOENT:
+        return FileNotFoundError(error.errno, reason)
+    if error.errno in FULL:
+        return StorageFull(error.errno, f"{reason}; free some space and run the command again")
+    if call == "link" and error.errno in (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS):
+        reason += "; this file system has no hard links, put the cache on another one"
+    return StorageFailed(error.errno, reason)

@@ -1,0 +1,335 @@
+"""A build in progress: publish shards with their records, say what is missing, finish.
+
+Order: shards, one ledger record a shard, every file hashed again from disk, manifest. A store is
+finished exactly when its manifest exists. Nothing here needs zarr, nor do the workers.
+"""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import platform
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pi_cache import files
+from pi_cache.catalogue import read_spec
+from pi_cache.errors import (
+    AlreadyPublished,
+    CorruptStore,
+    InvalidSpec,
+    StoreNotFound,
+    UnfinishedStore,
+)
+from pi_cache.layout import Layout
+from pi_cache.manifest import (
+    TABLE_SHARD,
+    Blueprint,
+    FileEntry,
+    ShardRecord,
+    StoreManifest,
+    files_digest,
+    merged,
+)
+from pi_cache.shards import encode
+from pi_cache.specs import Status, StoreSpec
+
+REWRITES = 5
+"""How often a shard is written again when other builders touch it at the same time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Build:
+    """A store that was begun: plain values, so it travels to workers."""
+
+    path: Path
+    spec: StoreSpec
+    blueprint: Blueprint
+
+    @property
+    def layout(self) -> Layout:
+        """The layout that holds, which is that of the first builder."""
+        return self.blueprint.layout
+
+    @property
+    def shards(self) -> int:
+        """Number of shards."""
+        return self.blueprint.shards
+
+    def sample_range(self, k: int) -> range:
+        """The samples of shard k."""
+        return self.blueprint.sample_range(k)
+
+    @property
+    def temporary(self) -> Path:
+        """Where files are written before they appear."""
+        return self.path / "tmp"
+
+    @property
+    def quarantine(self) -> Path:
+        """Where damaged files go."""
+        return self.path / "quarantine"
+
+    def record_path(self, k: int) -> Path:
+        """The ledger record of shard k."""
+        name = "table" if k == TABLE_SHARD else f"{k:06d}"
+        return self.path / "ledger" / f"{name}.json"
+
+    def publish(self, path: Path, data: bytes) -> None:
+        """Publish one file of this store."""
+        files.publish(path, data, temporary=self.temporary)
+
+
+def open_build(path: Path) -> Build:
+    """A build begun elsewhere, for a worker that has only its path. Raises StoreNotFound."""
+    try:
+        spec = read_spec(path)
+        blueprint = Blueprint.from_bytes(files.read_bytes(path / "blueprint.json"))
+    except FileNotFoundError:
+        raise StoreNotFound(f"no store was begun in {path}") from None
+    return Build(path, spec, blueprint)
+
+
+def write_shard(
+    build: Build,
+    k: int,
+    columns: Mapping[str, NDArray[Any]],
+    *,
+    statistics: Mapping[str, Any] | None = None,
+    seconds: Mapping[str, float] | None = None,
+) -> ShardRecord:
+    """Encode and publish shard k and its record; the record of another builder if it was faster.
+
+    columns: an array for every column of the build, first axis the samples of the shard;
+    `points` is (P, 2) and `offsets` counts from the start of the shard.
+    """
+    _check_columns(build, k, columns)
+    data = {
+        column.shard_file(k): encode(columns[column.name], column.shard_format(build.layout))
+        for column in build.blueprint.columns
+    }
+    codes = Counter(columns["status"].tolist()) if "status" in columns else Counter()
+    status = {Status(code).name: count for code, count in sorted(codes.items())}
+    return write_files(build, k, data, status, statistics or {}, seconds or {})
+
+
+def missing_shards(build: Build) -> list[int]:
+    """Shards to compute: those without a valid record whose files all have their digests.
+
+    A record that does not hold is moved to quarantine. Its files stay until `write_shard` meets
+    them, since another builder may be writing them at this moment.
+    """
+    return [k for k in range(build.shards) if not holds(build, k)]
+
+
+def finish(build: Build, *, versions: Mapping[str, str] | None = None) -> StoreManifest:
+    """The manifest, after every file was hashed again from disk; all of it durable.
+
+    versions: of the libraries that computed, by name. Raises UnfinishedStore when shards are
+    missing. Builders that finish at the same time return the same manifest.
+    """
+    records = [_valid_record(build, k) for k in (TABLE_SHARD, *range(build.shards))]
+    missing = [k for k, record in enumerate(records, start=TABLE_SHARD) if record is None]
+    if missing:
+        raise UnfinishedStore(
+            f"{build.path}: {len(missing)} of {build.shards} shards are missing, the first is"
+            f" {missing[0]}; run the same build again"
+        )
+    manifest = _manifest(build, [r for r in records if r is not None], versions or {})
+    path = build.path / "manifest.json"
+    for _ in range(REWRITES):
+        try:
+            build.publish(path, manifest.to_bytes())
+        except AlreadyPublished:
+            existing = _existing_manifest(path)
+            if existing is None or existing.files != manifest.files:
+                files.move_aside(path, build.quarantine)
+                continue
+            manifest = existing
+        break
+    for folder in _folders(build.path):
+        files.sync_directory(folder)
+    return manifest
+
+
+def write_files(
+    build: Build,
+    k: int,
+    data: Mapping[str, bytes],
+    status: Mapping[str, int] | None = None,
+    statistics: Mapping[str, Any] | None = None,
+    seconds: Mapping[str, float] | None = None,
+) -> ShardRecord:
+    """Publish files, then their record; adopt a record that another builder put there."""
+    samples = range(0) if k == TABLE_SHARD else build.sample_range(k)
+    record = ShardRecord(
+        key=build.spec.key,
+        shard=k,
+        start=samples.start,
+        stop=samples.stop,
+        files={name: _entry(content) for name, content in sorted(data.items())},
+        status=status or {},
+        statistics=statistics or {},
+        seconds=seconds or {},
+    )
+    place = build.record_path(k)
+    for _ in range(REWRITES):
+        publish_or_replace(build, {build.path / name: body for name, body in data.items()})
+        try:
+            build.publish(place, record.to_bytes())
+            return record
+        except AlreadyPublished:
+            existing = _valid_record(build, k)
+            if existing is not None:
+                return existing
+    raise CorruptStore(f"{place}: other builders keep changing shard {k}; run one build at a time")
+
+
+def publish_or_replace(build: Build, data: Mapping[Path, bytes]) -> None:
+    """Publish; a file of that name with other bytes is no part of a valid shard: move it aside."""
+    for _ in range(REWRITES):
+        try:
+            files.publish_many(data, temporary=build.temporary)
+            return
+        except AlreadyPublished as error:
+            for path in error.paths:
+                files.move_aside(path, build.quarantine)
+    raise CorruptStore(f"{build.path}: other builders keep changing {sorted(data)[0]}")
+
+
+def holds(build: Build, k: int) -> bool:
+    return _valid_record(build, k) is not None
+
+
+def _valid_record(build: Build, k: int) -> ShardRecord | None:
+    """The record of shard k if it and all of its files hold; else it goes to quarantine."""
+    place = build.record_path(k)
+    try:
+        judged = files.read_bytes(place)
+    except FileNotFoundError:
+        return None
+    try:
+        record = ShardRecord.from_bytes(judged)
+        if _record_fits(build, k, record) and _files_hold(build.path, record.files):
+            return record
+    except CorruptStore:
+        pass
+    _retract(build, place, judged)
+    return None
+
+
+def _retract(build: Build, place: Path, judged: bytes) -> None:
+    """Move a record aside, unless another builder has put a new one there since it was judged."""
+    aside = files.move_aside(place, build.quarantine)
+    if aside is not None and files.read_bytes(aside) != judged:
+        files.put_back(aside, place)
+
+
+def _record_fits(build: Build, k: int, record: ShardRecord) -> bool:
+    if k == TABLE_SHARD:
+        return record.shard == k and record.key == build.spec.key
+    samples = build.sample_range(k)
+    wanted = (build.spec.key, k, samples.start, samples.stop)
+    names = {column.shard_file(k) for column in build.blueprint.columns}
+    found = (record.key, record.shard, record.start, record.stop)
+    return found == wanted and set(record.files) == names
+
+
+def _files_hold(path: Path, entries: Mapping[str, FileEntry]) -> bool:
+    try:
+        return all(
+            (path / name).stat().st_size == entry.size and files.digest(path / name) == entry
+            for name, entry in entries.items()
+        )
+    except FileNotFoundError:
+        return False
+
+
+def _manifest(
+    build: Build, records: Sequence[ShardRecord], versions: Mapping[str, str]
+) -> StoreManifest:
+    entries = {name: entry for record in records for name, entry in record.files.items()}
+    return StoreManifest(
+        key=build.spec.key,
+        diagram_key=build.spec.diagram_key,
+        spec=build.spec,
+        blueprint=build.blueprint,
+        samples=build.blueprint.samples,
+        shards=build.shards,
+        files=dict(sorted(entries.items())),
+        digest=files_digest(entries),
+        status=merged(record.status for record in records),
+        statistics=merged(record.statistics for record in records),
+        seconds=merged(record.seconds for record in records),
+        versions={
+            **{name: version(name) for name in ("numpy", "zarr", "numcodecs")},
+            "python": platform.python_version(),
+            **versions,
+        },
+        created=now(),
+    )
+
+
+def _check_columns(build: Build, k: int, columns: Mapping[str, NDArray[Any]]) -> None:
+    """Raises InvalidSpec with every problem of the arrays of a shard."""
+    rows = len(build.sample_range(k))
+    known = {column.name: column for column in build.blueprint.columns}
+    problems = [f"{name} is missing" for name in known if name not in columns]
+    problems += [f"{name} is not an array of this store" for name in columns if name not in known]
+    for name in known.keys() & columns.keys():
+        column, array = known[name], columns[name]
+        length = array.shape[0] if column.ragged and array.ndim else rows
+        if array.shape != (length, *column.shape) or array.dtype != np.dtype(column.dtype):
+            problems.append(
+                f"{name} is {array.dtype} {array.shape}, expected {column.dtype}"
+                f" {(length, *column.shape)}"
+            )
+    if not problems and "points" in known:
+        problems = list(_point_problems(columns["points"], columns["offsets"], build.layout))
+    if problems:
+        raise InvalidSpec(f"shard {k}: " + "; ".join(problems))
+
+
+def _point_problems(
+    points: NDArray[Any], offsets: NDArray[np.int64], layout: Layout
+) -> Iterator[str]:
+    ends = offsets.reshape(-1)
+    if len(points) > layout.point_capacity:
+        yield (
+            f"{len(points)} points, the layout has room for {layout.point_capacity}; begin the"
+            " store again with a larger point_capacity or fewer samples a shard"
+        )
+    if ends[0] != 0 or ends[-1] != len(points) or (np.diff(ends) < 0).any():
+        yield f"offsets must rise from 0 to the {len(points)} points"
+    if (offsets[1:, 0] != offsets[:-1, -1]).any():
+        yield "offsets of a sample must start where those of the sample before end"
+
+
+def now() -> str:
+    """This moment, for people; no decision depends on it."""
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+
+
+def _existing_manifest(path: Path) -> StoreManifest | None:
+    """The manifest at `path`, None when it is gone or damaged."""
+    try:
+        return StoreManifest.from_bytes(files.read_bytes(path))
+    except (FileNotFoundError, CorruptStore):
+        return None
+
+
+def _entry(data: bytes) -> FileEntry:
+    return FileEntry(len(data), hashlib.sha256(data).hexdigest())
+
+
+def _folders(store: Path) -> list[Path]:
+    """Every folder between a store's files and the cache root."""
+    inner = [folder for folder in (store / "data.zarr").iterdir() if folder.is_dir()]
+    return [*inner, store / "data.zarr", store / "ledger", store, store.parent, store.parent.parent]

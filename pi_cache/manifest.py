@@ -1,0 +1,264 @@
+"""What a store says about itself: blueprint when begun, a record a shard, manifest when finished.
+
+Each is a JSON document with a format version and the SHA-256 of its own content, so that a
+damaged document is refused and never half believed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import PurePosixPath
+from typing import Any, ClassVar, NamedTuple, Self
+
+from pi_cache.errors import CorruptStore, InvalidSpec, UnsupportedFormat
+from pi_cache.layout import Column, Layout
+from pi_cache.specs import StoreSpec, canonical_digest
+
+FORMAT_VERSION = 1
+TABLE_SHARD = -1
+"""Number of the record that holds the metadata and the tables rather than a shard."""
+
+
+class FileEntry(NamedTuple):
+    """Size in bytes and SHA-256 of a file."""
+
+    size: int
+    sha256: str
+
+
+Files = Mapping[str, FileEntry]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Document:
+    """A sealed JSON document; subclasses say how their fields become plain values."""
+
+    what: ClassVar[str]
+
+    def to_bytes(self) -> bytes:
+        """The stored form."""
+        content = {f.name: _plain(getattr(self, f.name)) for f in fields(self)}
+        sealed = {"format_version": FORMAT_VERSION, **content}
+        sealed["checksum"] = canonical_digest(sealed)
+        return json.dumps(sealed, indent=1, ensure_ascii=False, allow_nan=False).encode() + b"\n"
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Self:
+        """The document. Raises UnsupportedFormat, or CorruptStore when it is damaged."""
+        content = _parse_sealed(data, cls.what)
+        try:
+            return cls(**cls._parse(content))
+        except (TypeError, KeyError, ValueError, InvalidSpec) as error:
+            raise CorruptStore(f"this {cls.what} cannot be read: {error}") from error
+
+    @classmethod
+    def _parse(cls, content: dict[str, Any]) -> dict[str, Any]:
+        return content
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Blueprint(_Document):
+    """What was settled when a store was begun; the first builder decides, the others follow."""
+
+    what = "blueprint"
+
+    key: str
+    samples: int
+    layout: Layout
+    columns: tuple[Column, ...]
+    tables: tuple[str, ...]
+    label_names: tuple[str, ...] = ()
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+    created: str = ""
+
+    @classmethod
+    def _parse(cls, content: dict[str, Any]) -> dict[str, Any]:
+        return content | {
+            "layout": Layout(**content["layout"]),
+            "columns": tuple(Column(**column) for column in content["columns"]),
+            "tables": tuple(content["tables"]),
+            "label_names": tuple(content["label_names"]),
+        }
+
+    @property
+    def shards(self) -> int:
+        """Number of shards."""
+        return -(-self.samples // self.layout.shard_samples)
+
+    def sample_range(self, k: int) -> range:
+        """The samples of shard k."""
+        size = self.layout.shard_samples
+        if not 0 <= k < self.shards:
+            raise InvalidSpec(f"shard must lie in 0..{self.shards - 1}, got {k}")
+        return range(k * size, min((k + 1) * size, self.samples))
+
+    def column(self, name: str) -> Column:
+        """The column of that name. Raises InvalidSpec with the known names."""
+        for column in self.columns:
+            if column.name == name:
+                return column
+        known = ", ".join(column.name for column in self.columns)
+        raise InvalidSpec(f"no array {name!r} in this store; it has {known}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShardRecord(_Document):
+    """One shard that is done: its samples `start`..`stop`, its files, and what was seen.
+
+    statistics: numbers, lists or mappings of them; see `merged`. seconds: time by step.
+    """
+
+    what = "shard record"
+
+    key: str
+    shard: int
+    start: int
+    stop: int
+    files: Files
+    status: Mapping[str, int] = field(default_factory=dict)
+    statistics: Mapping[str, Any] = field(default_factory=dict)
+    seconds: Mapping[str, float] = field(default_factory=dict)
+
+    @classmethod
+    def _parse(cls, content: dict[str, Any]) -> dict[str, Any]:
+        return content | {"files": parse_files(content["files"])}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreManifest(_Document):
+    """A finished store; it exists only when all of its files do.
+
+    digest: SHA-256 over path and SHA-256 of every file of `data.zarr`, independent of time.
+    """
+
+    what = "manifest"
+
+    key: str
+    diagram_key: str
+    spec: StoreSpec
+    blueprint: Blueprint
+    samples: int
+    shards: int
+    files: Files
+    digest: str
+    status: Mapping[str, int]
+    statistics: Mapping[str, Any]
+    seconds: Mapping[str, float]
+    versions: Mapping[str, str]
+    created: str
+
+    @classmethod
+    def _parse(cls, content: dict[str, Any]) -> dict[str, Any]:
+        parsed = content | {
+            "spec": StoreSpec.from_dict(content["spec"]),
+            "blueprint": Blueprint(**Blueprint._parse(content["blueprint"])),
+            "files": parse_files(content["files"]),
+        }
+        if (
+            parsed["spec"].key != content["key"]
+            or files_digest(parsed["files"]) != parsed["digest"]
+        ):
+            raise CorruptStore("this manifest disagrees with itself; run pi-cache verify")
+        return parsed
+
+    @property
+    def layout(self) -> Layout:
+        """Sizes of files and chunks."""
+        return self.blueprint.layout
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """The arrays with a row for every sample."""
+        return self.blueprint.columns
+
+    @property
+    def size(self) -> int:
+        """Bytes of all files."""
+        return sum(entry.size for entry in self.files.values())
+
+
+def parse_files(document: Mapping[str, Any]) -> Files:
+    """The files of a document. Raises CorruptStore for a path that leaves the store."""
+    files = {}
+    for path, entry in document.items():
+        parts = PurePosixPath(path).parts
+        if not parts or parts[0] != "data.zarr" or ".." in parts or "\\" in path:
+            raise CorruptStore(f"a store lists only files inside data.zarr, got {path!r}")
+        files[path] = FileEntry(int(entry["size"]), str(entry["sha256"]))
+    return files
+
+
+def files_digest(files: Files) -> str:
+    """SHA-256 over the sorted paths and digests."""
+    lines = (f"{path}\0{files[path].sha256}\n" for path in sorted(files))
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def merged(documents: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """Statistics of several shards as one.
+
+    Numbers and lists of one length are added; a name that starts with `min` or `max` keeps the
+    smallest or largest; mappings are merged name by name.
+    """
+    total: dict[str, Any] = {}
+    for document in documents:
+        for name, value in document.items():
+            total[name] = _merge(name, total[name], value) if name in total else value
+    return total
+
+
+def _merge(name: str, one: Any, other: Any) -> Any:
+    if isinstance(one, Mapping):
+        return merged((one, other))
+    if isinstance(one, list | tuple):
+        return [_merge(name, a, b) for a, b in zip(one, other, strict=True)]
+    choose = {"min": min, "max": max}.get(name[:3])
+    return choose(one, other) if choose else one + other
+
+
+def _parse_sealed(data: bytes, what: str) -> dict[str, Any]:
+    try:
+        content = json.loads(data, object_pairs_hook=_unique, parse_constant=_refuse)
+    except ValueError as error:
+        raise CorruptStore(f"this {what} is not valid JSON: {error}") from None
+    if not isinstance(content, dict):
+        raise CorruptStore(f"this {what} is not a JSON object")
+    checksum = content.pop("checksum", None)
+    version = content.get("format_version")
+    if isinstance(version, int) and version != FORMAT_VERSION:
+        raise UnsupportedFormat(
+            f"{what} format {version} is not supported, this release reads {FORMAT_VERSION};"
+            " install a newer release"
+        )
+    if checksum != canonical_digest(content):
+        raise CorruptStore(f"this {what} is damaged: its checksum does not match its content")
+    del content["format_version"]
+    return content
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    content = dict(pairs)
+    if len(content) != len(pairs):
+        raise ValueError("a name occurs twice")
+    return content
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is not a number of JSON")
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, FileEntry):
+        return value._asdict()
+    if isinstance(value, _Document):
+        return {f.name: _plain(getattr(value, f.name)) for f in fields(value)}
+    if hasattr(value, "to_dict"):
+        return value.to_dict()
+    if isinstance(value, Mapping):
+        return {str(name): _plain(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value

@@ -1,0 +1,179 @@
+"""One shard on disk, opened and checked: rows by number, decoded or from the map."""
+
+from __future__ import annotations
+
+import hashlib
+import mmap
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pi_cache.errors import CorruptStore, StorageFailed
+from pi_cache.manifest import FileEntry
+from pi_cache.shards import CHECKSUM, ShardFormat, decode_chunk, parse_index
+
+BLOCK = 1 << 20
+
+
+class OpenFile:
+    """A file open for reading at any position; closed when nobody holds it any more.
+
+    Positions are passed with every read, so that forked processes can share it.
+    """
+
+    def __init__(self, path: Path, entry: FileEntry, *, verify: bool) -> None:
+        self.path = path
+        self.size = entry.size
+        with typed(path):
+            self.handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            size = os.fstat(self.handle).st_size
+        if size != entry.size:
+            raise CorruptStore(f"{path}: {size} bytes, the manifest says {entry.size}")
+        if verify:
+            self.verify(entry)
+
+    def __del__(self, close: Any = os.close) -> None:
+        if hasattr(self, "handle"):
+            close(self.handle)
+
+    def verify(self, entry: FileEntry) -> None:
+        """Raise CorruptStore unless the SHA-256 of the whole file is the entry's."""
+        sha256 = hashlib.sha256()
+        for start in range(0, self.size, BLOCK):
+            sha256.update(self.read(start, min(BLOCK, self.size - start)))
+        if sha256.hexdigest() != entry.sha256:
+            raise CorruptStore(
+                f"{self.path}: expected SHA-256 {entry.sha256}, got {sha256.hexdigest()};"
+                " build the store again, only damaged shards are computed"
+            )
+
+    def read(self, start: int, size: int) -> bytes:
+        """`size` bytes from position `start`. Raises CorruptStore when the file is shorter."""
+        with typed(self.path):
+            data = os.pread(self.handle, size, start)
+            while len(data) < size:
+                more = os.pread(self.handle, size - len(data), start + len(data))
+                if not more:
+                    raise CorruptStore(f"{self.path}: ends at byte {start + len(data)}")
+                data += more
+        return data
+
+
+class ShardFile:
+    """Rows of one shard."""
+
+    def __init__(self, path: Path, shard: ShardFormat, entry: FileEntry, *, verify: bool) -> None:
+        self.shard = shard
+        self.entry = entry
+        self.file = OpenFile(path, entry, verify=verify)
+        if entry.size < shard.index_bytes:
+            raise CorruptStore(f"{path}: {entry.size} bytes are fewer than its index has")
+        tail = self.file.read(entry.size - shard.index_bytes, shard.index_bytes)
+        with located(path):
+            self.index = parse_index(tail, shard)
+        self._check_index()
+        self.chunk_places: list[list[int]] = self.index.tolist()
+        self.view = self._map() if shard.codec == "none" and shard.chunk_rows == 1 else None
+
+    def read_rows(self, rows: NDArray[np.intp], out: NDArray[Any]) -> None:
+        """Fill `out` (n, ...) with these rows; fastest when they ascend."""
+        if self.view is not None:
+            self._check_present(int(rows.max(initial=-1)) + 1)
+            out[...] = self.view[rows]
+            return
+        size = self.shard.chunk_rows
+        chunks = rows // size
+        cuts = [0, *(np.flatnonzero(np.diff(chunks)) + 1).tolist(), len(rows)]
+        inside = rows - chunks * size
+        rising = np.concatenate(([0], np.cumsum(np.diff(rows) == 1))).tolist()
+        scratch = self._scratch()
+        for k, a, b in zip(chunks[cuts[:-1]].tolist(), cuts[:-1], cuts[1:], strict=True):
+            if b - a == size and rising[b - 1] - rising[a] == size - 1:
+                self._decode(k, out[a:b])
+            else:
+                self._decode(k, scratch)
+                np.take(scratch, inside[a:b], axis=0, out=out[a:b], mode="clip")
+
+    def read_range(self, start: int, stop: int, out: NDArray[Any]) -> None:
+        """Fill `out` with rows start..stop."""
+        if self.view is not None:
+            self._check_present(stop)
+            out[...] = self.view[start:stop]
+            return
+        size = self.shard.chunk_rows
+        for k in range(start // size, -(-stop // size)):
+            first, last = max(start, k * size), min(stop, (k + 1) * size)
+            target = out[first - start : last - start]
+            if last - first == size:
+                self._decode(k, target)
+            else:
+                scratch = self._scratch()
+                self._decode(k, scratch)
+                target[...] = scratch[first - k * size : last - k * size]
+
+    def _scratch(self) -> NDArray[Any]:
+        return np.empty((self.shard.chunk_rows, *self.shard.row_shape), self.shard.dtype)
+
+    def _decode(self, k: int, out: NDArray[Any]) -> None:
+        offset, size = self.chunk_places[k]
+        if offset < 0:
+            raise CorruptStore(f"{self.file.path}: inner chunk {k} is missing")
+        data = self.file.read(offset, size)
+        with located(self.file.path):
+            decode_chunk(data, self.shard, out)
+
+    def _check_index(self) -> None:
+        """Every chunk lies inside the file; so a damaged index reads no foreign bytes."""
+        offset, size = self.index.T
+        end = self.entry.size - self.shard.index_bytes
+        present = offset != -1
+        bad = (size != -1) ^ present
+        bad |= present & ((offset < 0) | (size < CHECKSUM) | (offset > end - size))
+        if bad.any():
+            raise CorruptStore(f"{self.file.path}: the shard index points outside the shard")
+
+    def _map(self) -> NDArray[Any] | None:
+        """(rows, ...) over the file itself, when its chunks lie back to back as we write them."""
+        step = self.shard.chunk_bytes + CHECKSUM
+        rows = int((self.index[:, 0] >= 0).sum())
+        if not rows or not np.array_equal(
+            self.index[:rows], np.stack([np.arange(rows) * step, np.full(rows, step)], axis=1)
+        ):
+            return None
+        with typed(self.file.path):
+            memory = mmap.mmap(self.file.handle, 0, access=mmap.ACCESS_READ)
+        strides = (step, *np.empty((1, *self.shard.row_shape), self.shard.dtype).strides[1:])
+        return np.ndarray(
+            (rows, *self.shard.row_shape), self.shard.dtype, buffer=memory, strides=strides
+        )
+
+    def _check_present(self, rows: int) -> None:
+        if self.view is not None and rows > len(self.view):
+            raise CorruptStore(f"{self.file.path}: inner chunk {rows - 1} is missing")
+
+
+@contextmanager
+def typed(path: Path) -> Iterator[None]:
+    """Turn a failed call into CorruptStore (the file is gone) or StorageFailed."""
+    try:
+        yield
+    except CorruptStore:
+        raise
+    except FileNotFoundError:
+        raise CorruptStore(f"{path}: the file is missing; run pi-cache verify") from None
+    except OSError as error:
+        raise StorageFailed(error.errno, f"{path}: cannot be read: {error.strerror}") from error
+
+
+@contextmanager
+def located(path: Path) -> Iterator[None]:
+    """Put the path before what a decoder complains about."""
+    try:
+        yield
+    except (CorruptStore, RuntimeError, ValueError) as error:
+        raise CorruptStore(f"{path}: {error}") from error
