@@ -44,7 +44,8 @@ class Source:
 
     kind: the word of the command line. sample: `image` (H, W, C), `signal` (T, C) or `cloud`
     (P, D). shape: of one sample, None for an axis that varies. channels: their names (a cloud has
-    one, whatever D). maximum: integers are divided by it; None takes values as they are.
+    one, whatever D). dtype: of the raw arrays. maximum: integers are divided by it; None takes
+    values as they are.
     labels: (n,) int64, -1 for none. groups, splits: "" for none.
     """
 
@@ -53,6 +54,7 @@ class Source:
     sample: str
     shape: tuple[int | None, ...]
     channels: tuple[str, ...]
+    dtype: np.dtype[Any]
     maximum: float | None
     ids: Sequence[str]
     labels: np.ndarray

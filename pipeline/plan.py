@@ -1,0 +1,133 @@
+"""What a build will do: shards, files, bytes, memory and time. Pure: decides, touches nothing."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from pi_cache.specs import StoreSpec
+
+LARGEST_SHARD = 4096
+"""Samples; more would lose too much to a crash and need too much memory."""
+SHARD_SECONDS = 120.0
+"""A shard is at most about this long, so that a killed job loses minutes."""
+FEWEST_SHARDS = 4
+"""Of a data set of over 1,024 samples, so that a few workers all have something to do."""
+SMALLEST_USEFUL_SHARD = 256
+CHUNK = 8
+BASE_MEMORY = 300 * 2**20
+"""What a worker takes before its first sample: interpreter, libraries, compiled kernels."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cost:
+    """Measured on a few samples: seconds and bytes of one sample.
+
+    stored is compressed, as on disk; held is what a worker keeps of a sample until its shard is
+    written.
+    """
+
+    read: float
+    diagrams: float
+    images: float
+    encode: float
+    points: float
+    stored: float
+    held: float
+
+    @property
+    def seconds(self) -> float:
+        """One sample from file to encoded shard, on one core."""
+        return self.read + self.diagrams + self.images + self.encode
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """Which shards there are and what they will take; `to_dict` is for printing."""
+
+    spec: StoreSpec
+    samples: int
+    shard_samples: int
+    shard_arrays: int
+    tables: int
+    cost: Cost
+    workers: int
+
+    @property
+    def shards(self) -> list[range]:
+        """The samples of each shard: contiguous, all of one size but the last."""
+        return shard_ranges(self.samples, self.shard_samples)
+
+    @property
+    def files(self) -> int:
+        """Files of the finished store: one a shard and array, a record a shard, metadata."""
+        records = len(self.shards) * (self.shard_arrays + 1)
+        return records + self.shard_arrays + 2 * self.tables + 5
+
+    @property
+    def stored_bytes(self) -> int:
+        return int(self.samples * self.cost.stored)
+
+    @property
+    def memory(self) -> int:
+        """Peak bytes of one worker: its largest shard, held once and encoded once."""
+        largest = min(self.shard_samples, self.samples)
+        return int(BASE_MEMORY + largest * (self.cost.held + self.cost.stored))
+
+    @property
+    def seconds(self) -> float:
+        """Wall time of the build after start-up."""
+        longest = math.ceil(len(self.shards) / self.workers) * self.shard_samples
+        return min(longest, self.samples) * self.cost.seconds
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, in bytes and seconds."""
+        return {
+            "key": self.spec.key,
+            "samples": self.samples,
+            "shards": len(self.shards),
+            "shard_samples": self.shard_samples,
+            "files": self.files,
+            "bytes": self.stored_bytes,
+            "memory_per_worker": self.memory,
+            "workers": self.workers,
+            "seconds": self.seconds,
+            "core_seconds": self.samples * self.cost.seconds,
+            "seconds_per_sample": {
+                "read": self.cost.read,
+                "diagrams": self.cost.diagrams,
+                "images": self.cost.images,
+                "encode": self.cost.encode,
+            },
+            "points_per_sample": self.cost.points,
+        }
+
+
+def choose_shard_samples(samples: int, seconds_per_sample: float) -> int:
+    """Samples a shard: shards of equal size, whole chunks, minutes of work at most.
+
+    The time limit counts in powers of two, so that two measurements of one build agree.
+    """
+    by_time = 2 ** math.floor(math.log2(max(SHARD_SECONDS / max(seconds_per_sample, 1e-9), CHUNK)))
+    largest = min(LARGEST_SHARD, by_time)
+    count = max(
+        math.ceil(samples / largest),
+        min(FEWEST_SHARDS, math.ceil(samples / SMALLEST_USEFUL_SHARD)),
+    )
+    return math.ceil(samples / count / CHUNK) * CHUNK
+
+
+def shard_ranges(samples: int, shard_samples: int) -> list[range]:
+    """The samples of each shard."""
+    return [
+        range(start, min(start + shard_samples, samples))
+        for start in range(0, samples, shard_samples)
+    ]
+
+
+def spread(samples: int, wanted: int) -> list[int]:
+    """Positions of a few samples, spread over the whole; sorted, distinct."""
+    return sorted({int(i) for i in np.linspace(0, samples - 1, min(wanted, samples))})

@@ -1,0 +1,171 @@
+"""Named, exact recipes of published work, and the defaults of this project.
+
+A recipe is a diagram spec and an image spec, with where they come from. `published` is what the
+source states or its released code does; `chosen` is what it leaves open and we had to fix.
+"""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+
+from pi_cache.errors import InvalidSpec
+from pi_cache.specs import DiagramSpec, ImageSpec
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """How published persistence images were made, or, for `default`, how we make ours."""
+
+    name: str
+    sample: str
+    summary: str
+    citation: str
+    published: tuple[str, ...]
+    chosen: tuple[str, ...] = ()
+    diagram: DiagramSpec
+    image: ImageSpec
+
+
+def _legacy(**changes: object) -> ImageSpec:
+    """An image as scikit-tda's PersImage made it, divided by its own maximum."""
+    return ImageSpec(
+        grid="legacy-persim",
+        weight="relative",
+        normalise="own-max",
+        row_order="descending",
+        **changes,  # type: ignore[arg-type]
+    )
+
+
+_LEGACY_GRID = (
+    "image: scikit-tda PersImage (its cells do not tile the window), weight persistence / largest "
+    "persistence, highest persistence in row 0, divided by its own maximum"
+)
+_SINGLE = "values rounded to single precision before the topology, as ripser does"
+
+_RECIPES = (
+    Recipe(
+        name="default",
+        sample="image",
+        summary="the defaults: sub-level H0 of rows, one unit window, regular grid",
+        citation="Adams et al., Persistence images, JMLR 18(8), 2017",
+        published=("image: exact integrals over cells, linear weight (section 4)",),
+        chosen=("window 0..1 on both axes", "sigma 0.05", "divided by its own maximum"),
+        diagram=DiagramSpec(),
+        image=ImageSpec(),
+    ),
+    Recipe(
+        name="pi-net-cifar10",
+        sample="image",
+        summary="the 20 sample images released with PI-Net: sub-level H0 of rows, 3 channels",
+        citation="Som et al., PI-Net, CVPR Workshops 2020, arXiv 1906.01769",
+        published=(
+            "each channel in [0, 1], read row by row as one signal of 1,024 values",
+            _SINGLE,
+            "pairs of persistence over 0.005",
+            _LEGACY_GRID,
+            "50 x 50 pixels, sigma 0.05, window 0..1",
+        ),
+        chosen=("stored as float32; the release holds float64",),
+        diagram=DiagramSpec(filtration="sublevel", scan="rows", precision="float32"),
+        image=_legacy(pixels=50, sigma=0.05, threshold=0.005, dtype="float32"),
+    ),
+    Recipe(
+        name="pi-net-paper-rips",
+        sample="image",
+        summary="the text of PI-Net: H1 of the cloud (x, y, intensity) of each channel",
+        citation="Som et al., PI-Net, CVPR Workshops 2020, arXiv 1906.01769, section 3",
+        published=(
+            "each channel is a cloud of 1,024 points (x, y, intensity)",
+            "Vietoris-Rips homology of dimension 1, 50 x 50 pixels",
+            "its released images were not made this way: see pi-net-cifar10",
+        ),
+        chosen=(
+            "x, y and intensity all run from 0 to 1",
+            "window: birth 0..0.3, persistence 0..0.15",
+            "sigma 0.01, linear weight, regular grid, divided by its own maximum",
+        ),
+        diagram=DiagramSpec(filtration="rips", homology=(1,)),
+        image=ImageSpec(
+            pixels=50, birth_range=(0.0, 0.3), persistence_range=(0.0, 0.15), sigma=0.01
+        ),
+    ),
+    Recipe(
+        name="tgd-cifar10",
+        sample="image",
+        summary="topology-guided distillation: sub-level H0 of rows and of columns, 6 channels",
+        citation="Jeon et al., TGD, GRaM workshop at ICML 2024, arXiv 2407.05316",
+        published=(
+            "each channel divided by 255, read row by row (first 3 channels) and column by column",
+            _SINGLE,
+            "pairs of persistence over 0.02",
+            _LEGACY_GRID,
+            "50 x 50 pixels, sigma 0.01, window 0..0.3, 255 times the value truncated to uint8",
+            "columns are truly columns; the released notebook's transpose has no effect",
+        ),
+        diagram=DiagramSpec(filtration="sublevel", scan="both", precision="float32"),
+        image=_legacy(
+            pixels=50,
+            birth_range=(0.0, 0.3),
+            persistence_range=(0.0, 0.3),
+            sigma=0.01,
+            threshold=0.02,
+            dtype="uint8",
+            rounding="truncate",
+        ),
+    ),
+    Recipe(
+        name="tda-kd-pamap2",
+        sample="signal",
+        summary="TDA_KD on PAMAP2: sub-level H0 of each of 40 sensor channels",
+        citation="Jeon et al., Asilomar 2022; TPKD, EAAI 2024, arXiv 2407.05315",
+        published=(
+            "windows of 100 samples, each channel scaled by fixed constants to [0, 1] beforehand",
+            _SINGLE,
+            "pairs of persistence over 0.01",
+            _LEGACY_GRID,
+            "64 x 64 pixels, sigma 0.015, birth -1..1 (half of that axis is covered by no cell)",
+        ),
+        chosen=("stored as float32; the release holds float64",),
+        diagram=DiagramSpec(filtration="sublevel", precision="float32"),
+        image=_legacy(
+            pixels=64, birth_range=(-1.0, 1.0), sigma=0.015, threshold=0.01, dtype="float32"
+        ),
+    ),
+    Recipe(
+        name="sublevel-set-tda",
+        sample="signal",
+        summary="the demonstration signals of Sublevel-Set-TDA, with published diagrams and images",
+        citation="itsmeafra/Sublevel-Set-TDA (MIT), commit 47f6000",
+        published=(
+            "signals minus their mean, divided by the largest magnitude of all signals beforehand "
+            "(or here, with --centre --scale VALUE)",
+            _SINGLE,
+            "pairs of persistence over 0.001 in the diagrams, over 0.08 in the images",
+            _LEGACY_GRID,
+            "100 x 100 pixels, sigma 0.015, birth -0.7..0.7, persistence 0..0.7",
+        ),
+        chosen=("stored as float32; the release holds float64",),
+        diagram=DiagramSpec(filtration="sublevel", precision="float32", min_persistence=1e-3),
+        image=_legacy(
+            pixels=100,
+            birth_range=(-0.7, 0.7),
+            persistence_range=(0.0, 0.7),
+            sigma=0.015,
+            threshold=0.08,
+            dtype="float32",
+        ),
+    ),
+)
+
+RECIPES = {recipe.name: recipe for recipe in _RECIPES}
+
+
+def find_recipe(name: str) -> Recipe:
+    """The recipe of that name. Raises InvalidSpec with the nearest name."""
+    if name not in RECIPES:
+        near = difflib.get_close_matches(name, RECIPES, n=1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        raise InvalidSpec(f"no recipe {name!r}{hint} There are: {', '.join(RECIPES)}")
+    return RECIPES[name]

@@ -1,0 +1,271 @@
+"""One shard: its samples read, filtered, drawn, and written with a record of what was seen.
+
+`build_shard` runs in any process. It knows everything it needs, and can be run twice or killed at
+any instant without harm.
+"""
+
+from __future__ import annotations
+
+import resource
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pi_cache.errors import EngineNotInstalled, InvalidSpec, SampleError
+from pi_cache.ledger import Build, write_shard
+from pi_cache.reader import open_store
+from pi_cache.specs import DiagramSpec, ImageSpec, Status, StoreSpec
+from pipeline.diagrams import Diagrams, compute_diagrams
+from pipeline.executors import single_threaded
+from pipeline.fields import channel_names, make_fields
+from pipeline.images import WindowStatistics, draw, normalise, quantise, window_statistics
+from pipeline.sources.base import Samples, Source, read_samples
+
+BLOCK_BYTES = 4 * 2**20
+"""Field values computed at a time: they stay in the processor's cache."""
+IMAGE_BLOCK = 256
+PROBLEMS_KEPT = 20
+"""Samples named in a shard's record; the store has the status of every one."""
+USABLE = (Status.OK, Status.CONSTANT)
+
+
+@dataclass(frozen=True)
+class ShardTask:
+    """One shard to build; small enough to send.
+
+    source: the samples of the shard alone. donor: a store with the same diagrams, to take them
+    from. dataset_max: the largest value of all raw images, for normalise = dataset-max.
+    """
+
+    build: Build
+    shard: int
+    source: Source
+    donor: Path | None = None
+    dataset_max: float | None = None
+
+
+@dataclass(frozen=True)
+class ShardResult:
+    """What is told of a shard that is done; all else is in the store. Times are of the clock."""
+
+    shard: int
+    samples: int
+    started: float
+    stopped: float
+    peak_memory: int
+
+
+@dataclass
+class Clock:
+    """Seconds by step."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def __call__(self, step: str) -> Iterator[None]:
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[step] = self.seconds.get(step, 0.0) + time.perf_counter() - start
+
+
+def build_shard(task: ShardTask) -> ShardResult:
+    """Compute and publish one shard, with its ledger record."""
+    with single_threaded():
+        warm(task.build.spec)
+        started, clock = time.time(), Clock()
+        columns, statistics = compute(task, clock)
+        write_shard(
+            task.build, task.shard, columns, statistics=statistics, seconds=clock.seconds
+        )
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return ShardResult(
+        shard=task.shard,
+        samples=len(task.source),
+        started=started,
+        stopped=time.time(),
+        peak_memory=peak if sys.platform == "darwin" else peak * 1024,
+    )
+
+
+def warm(spec: StoreSpec) -> None:
+    """Compile, or load from the disk cache, the kernels that this spec uses; a moment if done."""
+    signal = np.array([[0.0, 1.0, 0.5, 1.0]], dtype=spec.diagram.precision)
+    points = np.array([[0.5, 1.0], [0.0, np.inf]])
+    if spec.diagram.engine == "native":
+        from pipeline.kernels.path import path_h0
+
+        points, _ = path_h0(signal, 0.0)
+    draw(points, np.array([0, len(points)]), spec.image)
+
+
+def compute(task: ShardTask, clock: Clock) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """The arrays of a shard by name, and what was seen in it."""
+    spec = task.build.spec
+    with_inputs = any(column.name == "inputs" for column in task.build.blueprint.columns)
+    samples: Samples | None = None
+    if task.donor is None:
+        with clock("read"):
+            samples = read_samples(task.source)
+        diagrams, status, problems = diagrams_of(samples, task.source, spec.diagram, clock)
+    else:
+        with clock("read"):
+            diagrams, status, problems = _diagrams_of_donor(task)
+            samples = read_samples(task.source) if with_inputs else None
+    images, seen = images_of(diagrams, status, spec.image, clock, task.dataset_max)
+    offsets = diagrams.offsets
+    each = (len(offsets) - 1) // len(status)  # diagrams a sample
+    columns = {
+        "images": images,
+        "status": status,
+        "points": diagrams.points,
+        "offsets": np.column_stack([offsets[:-1].reshape(-1, each), offsets[each::each]]),
+    }
+    if with_inputs and samples is not None:
+        columns["inputs"] = np.asarray(samples.arrays)
+    if samples is not None:
+        seen["flat_channels"] = _flat_channels(samples)
+    seen["problems"] = dict(list(problems.items())[:PROBLEMS_KEPT])
+    return columns, seen
+
+
+def diagrams_of(
+    samples: Samples, source: Source, spec: DiagramSpec, clock: Clock
+) -> tuple[Diagrams, np.ndarray, dict[str, str]]:
+    """Diagrams of every sample (none where one is unusable), statuses, and problems by id.
+
+    A block that fails is taken apart, so that a bad sample costs itself and not its shard.
+    """
+    status = samples.status.copy()
+    problems = {source.ids[i]: text for i, text in samples.problems.items()}
+    usable = np.flatnonzero(np.isin(status, USABLE))
+    parts: list[Diagrams] = []
+    owners: list[np.ndarray] = []
+    for block in _blocks(samples, usable):
+        try:
+            found = [(block, _diagrams(samples, block, source, spec, clock))]
+        except (EngineNotInstalled, InvalidSpec, MemoryError):
+            raise
+        except Exception:
+            found = []
+            for one in block:
+                try:
+                    found.append((one[None], _diagrams(samples, one[None], source, spec, clock)))
+                except (EngineNotInstalled, InvalidSpec, MemoryError):
+                    raise
+                except Exception as error:
+                    status[one] = getattr(error, "status", Status.CRASH)
+                    problems[source.ids[one]] = f"{type(error).__name__}: {error}"
+        owners += [positions for positions, _ in found]
+        parts += [diagrams for _, diagrams in found]
+    return _assemble(parts, owners, len(status), source, spec), status, problems
+
+
+def _diagrams(
+    samples: Samples, block: np.ndarray, source: Source, spec: DiagramSpec, clock: Clock
+) -> Diagrams:
+    with clock("fields"):
+        arrays = (
+            samples.arrays[block[0] : block[-1] + 1]
+            if isinstance(samples.arrays, np.ndarray) and len(block) == block[-1] + 1 - block[0]
+            else [samples.arrays[i] for i in block]
+        )
+        taken = replace(samples, arrays=arrays)
+        fields = make_fields(taken, source, spec)
+    with clock("diagrams"):
+        return compute_diagrams(fields, spec)
+
+
+def _blocks(samples: Samples, usable: np.ndarray) -> list[np.ndarray]:
+    """Usable positions, a few megabytes of values at a time."""
+    if not len(usable):
+        return []
+    largest = max(np.size(samples.arrays[usable[0]]), 1) * 8
+    size = max(BLOCK_BYTES // largest, 1)
+    return [usable[start : start + size] for start in range(0, len(usable), size)]
+
+
+def _assemble(
+    parts: list[Diagrams], owners: list[np.ndarray], count: int, source: Source, spec: DiagramSpec
+) -> Diagrams:
+    """Diagrams of all samples, in order; those without any have `each` empty ones."""
+    each = len(channel_names(source, spec))
+    lengths = np.zeros((count, each), np.int64)
+    for positions, diagrams in zip(owners, parts, strict=True):
+        lengths[positions] = np.diff(diagrams.offsets).reshape(len(positions), each)
+    points = [part.points for part in parts]
+    return Diagrams(
+        np.concatenate([*points, np.empty((0, 2), spec.precision)]),
+        np.concatenate([[0], np.cumsum(lengths)]),
+    )
+
+
+def _diagrams_of_donor(task: ShardTask) -> tuple[Diagrams, np.ndarray, dict[str, str]]:
+    """Diagrams and statuses of the same samples, read from a store that has them."""
+    assert task.donor is not None
+    samples = task.build.sample_range(task.shard)
+    store = open_store(task.donor)
+    points, offsets = store.diagrams(samples.start, samples.stop)
+    status = store.read("status", slice(samples.start, samples.stop))
+    named = store.manifest.statistics.get("problems", {})
+    mine = set(task.source.ids)
+    return Diagrams(points, offsets), status, {k: v for k, v in named.items() if k in mine}
+
+
+def images_of(
+    diagrams: Diagrams,
+    status: np.ndarray,
+    spec: ImageSpec,
+    clock: Clock,
+    dataset_max: float | None = None,
+) -> tuple[np.ndarray, dict[str, Any]]:
+    """Images (n, channels, pixels, pixels), NaN (0 for uint8) where a sample is not usable.
+
+    Also what was seen: the share of the window, the largest raw value, and how many images were
+    faint (their maximum under a millionth of the largest one of the shard).
+    """
+    count = len(diagrams)
+    images = np.empty((count, spec.pixels, spec.pixels), spec.dtype)
+    maxima = np.zeros(count)
+    window = WindowStatistics()
+    with clock("images"):
+        for start in range(0, count, IMAGE_BLOCK):
+            offsets = diagrams.offsets[start : start + IMAGE_BLOCK + 1]
+            raw = draw(diagrams.points, offsets, spec)
+            maxima[start : start + len(raw)] = raw.max(axis=(1, 2), initial=0)
+            images[start : start + len(raw)] = quantise(normalise(raw, spec, dataset_max), spec)
+            window += window_statistics(diagrams.points, offsets, spec)
+    images = images.reshape(len(status), -1, spec.pixels, spec.pixels)
+    unusable = ~np.isin(status, USABLE)
+    images[unusable] = 0 if spec.dtype == "uint8" else np.nan
+    drawn = maxima[maxima > 0]
+    seen: dict[str, Any] = {
+        "window": asdict(window),
+        "max_value": float(maxima.max(initial=0)),
+        "faint_images": int((drawn < 1e-6 * drawn.max(initial=0)).sum()),
+        "status": {Status(code).name: number for code, number in Counter(status.tolist()).items()},
+    }
+    return images, seen
+
+
+def _flat_channels(samples: Samples) -> int:
+    """How many channels of usable samples are constant."""
+    usable = np.flatnonzero(np.isin(samples.status, USABLE))
+    if isinstance(samples.arrays, np.ndarray):
+        stacks = [samples.arrays] if len(usable) == len(samples.status) else [samples.arrays[usable]]
+    else:
+        stacks = [samples.arrays[position][None] for position in usable]
+    inner = [tuple(range(1, stack.ndim - 1)) for stack in stacks]
+    return sum(
+        int((stack.min(axis=axes) == stack.max(axis=axes)).sum())
+        for stack, axes in zip(stacks, inner, strict=True)
+        if len(stack)
+    )
