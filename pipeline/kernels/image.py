@@ -98,7 +98,7 @@ def cell_masses(positions: np.ndarray, lower: np.ndarray, width: float, sigma: f
 
 @functools.lru_cache(maxsize=16)
 def tables(birth: Cells, persistence: Cells, sigma: float, dtype: np.dtype) -> Tables | None:
-    """Tables and kernel for float64 or float32 images; None where sigma is under 1/200 step.
+    """Tables and kernel for float64 or float32 images; None where sigma is under about 1/200 step.
 
     sigma: standard deviation in field units.
     """
