@@ -71,7 +71,8 @@ def draw(points: np.ndarray, offsets: np.ndarray, spec: ImageSpec) -> np.ndarray
 
     Values come from tables that are exact to rounding for an image of ordinary brightness. An image
     that is faint beside its weights (its points lie outside the window) is made again from the
-    normal distribution function, so that its own maximum is a number and not noise.
+    normal distribution function, so that its own maximum is a number and not noise. What is less
+    than the smallest normal number of spec.precision is zero.
     """
     drawn = _select(points, offsets, spec)
     weights = _weights(drawn, spec)

@@ -41,7 +41,8 @@ DEGREE = {np.dtype(np.float64): 5, np.dtype(np.float32): 3}
 TOLERANCE = {np.dtype(np.float64): 2e-14, np.dtype(np.float32): 2e-10}
 """Largest error of a tabulated cell integral, as a part of the largest cell integral."""
 CUT = {np.dtype(np.float64): 8.3, np.dtype(np.float32): 6.5}
-MOST_PIECES = 4096
+MOST_PIECES = 1024
+"""More would make tables of tens of megabytes, slower to read than the normal distribution."""
 NARROW = 0.48
 """A window of at most this part of the columns is drawn point by point (measured)."""
 SHORTEST = 48
@@ -98,7 +99,7 @@ def cell_masses(positions: np.ndarray, lower: np.ndarray, width: float, sigma: f
 
 @functools.lru_cache(maxsize=16)
 def tables(birth: Cells, persistence: Cells, sigma: float, dtype: np.dtype) -> Tables | None:
-    """Tables and kernel for float64 or float32 images; None where sigma is under about 1/200 step.
+    """Tables and kernel for float64 or float32 images; None where sigma is under about 1/30 step.
 
     sigma: standard deviation in field units.
     """

@@ -49,8 +49,8 @@ def images(diagrams: list, prepared: Tables, *, descending: bool = False) -> np.
 
 
 @pytest.mark.parametrize("dtype", [DOUBLE, SINGLE])
-@pytest.mark.parametrize("sigma", [0.5, 0.05, 0.013, 0.004])
-@pytest.mark.parametrize("pixels", [2, 7, 50])
+@pytest.mark.parametrize("sigma", [0.5, 0.05, 0.013])
+@pytest.mark.parametrize("pixels", [4, 7, 50])
 @settings(deadline=None)  # the first example compiles
 @given(diagram=points)
 def test_equals_the_error_function(pixels: int, sigma: float, dtype: np.dtype, diagram: list):
