@@ -34,6 +34,8 @@ DEFAULT_ENGINE = {
     "cubical": "gudhi",
     "rips": "ripser",
 }
+HOMOLOGY = {"sublevel": (0,), "superlevel": (0,), "cubical": (0, 1), "rips": (0, 1)}
+"""Dimensions that are computed when none is named."""
 SAMPLE_KINDS = ("image", "signal", "cloud")
 GRIDS = ("regular", "legacy-persim")
 NORMALISATIONS = ("own-max", "none", "dataset-max")
@@ -198,6 +200,7 @@ class DiagramSpec(_Spec):
     along `scan`), `cubical` (sub-level sets of an image, `construction` says whether a pixel is a
     cell or a vertex), `rips` (Vietoris-Rips of a cloud: given points, the (x, y, intensity) cloud
     of an image channel, or the delay embedding of a signal).
+    homology: dimensions, ascending; none named means all that are usual for the filtration.
     centre, scale: each channel of a signal has its mean subtracted, then is divided by `scale`.
     precision: values are rounded to this type before the topology; `float32` is what ripser does.
     min_persistence: pairs are kept when their persistence is strictly greater.
@@ -207,7 +210,7 @@ class DiagramSpec(_Spec):
     filtration: str = "sublevel"
     scan: str | None = None
     construction: str | None = None
-    homology: tuple[int, ...] = (0,)
+    homology: tuple[int, ...] = ()
     embedding_dimension: int | None = None
     embedding_delay: int | None = None
     max_length: float | None = None
@@ -224,7 +227,8 @@ class DiagramSpec(_Spec):
         self._set("engine", self.engine or DEFAULT_ENGINE[self.filtration])
         if self.filtration == "cubical" and self.construction is None:
             self._set("construction", "cells")
-        dimensions = (self.homology,) if isinstance(self.homology, int) else self.homology
+        given: Any = self.homology
+        dimensions = (given,) if isinstance(given, int) else given or HOMOLOGY[self.filtration]
         self._set("homology", tuple(sorted({_whole(k, "homology") for k in dimensions})))
         self._set("scale", _number(self.scale, "scale"))
         self._set("centre", bool(self.centre))
@@ -246,7 +250,6 @@ class DiagramSpec(_Spec):
         if self.construction is not None:
             checks.choice("construction", self.construction, CONSTRUCTIONS)
             checks.that(self.filtration == "cubical", "construction applies to cubical only")
-        checks.that(bool(self.homology), "homology needs at least one dimension, such as 0,1")
         limit = {"cubical": 1, "rips": 2}.get(self.filtration, 0)
         checks.that(
             all(0 <= k <= limit for k in self.homology),

@@ -12,18 +12,27 @@ from typing import Any
 import numpy as np
 
 from pi_cache import catalogue
-from pi_cache.errors import InvalidSpec, StoreNotFound
+from pi_cache.errors import InvalidSpec, StoreNotFound, UnfinishedStore
 from pi_cache.layout import Column, Layout, SampleTable, standard_columns
 from pi_cache.ledger import Build, finish, missing_shards, open_build
-from pi_cache.manifest import StoreManifest
+from pi_cache.manifest import StoreManifest, merged
 from pi_cache.reader import Store, open_store
 from pi_cache.shards import encode
-from pi_cache.specs import DiagramSpec, ImageSpec, StoreSpec, differences
+from pi_cache.specs import DiagramSpec, ImageSpec, StoreSpec
 from pipeline.diagrams import engine_of
 from pipeline.executors import EXECUTORS, granted_cores, single_threaded
 from pipeline.fields import channel_names, points_at_most
 from pipeline.plan import Cost, Plan, choose_shard_samples, spread
-from pipeline.shard import Clock, ShardResult, ShardTask, build_shard, diagrams_of, images_of, warm
+from pipeline.shard import (
+    USABLE,
+    Clock,
+    ShardResult,
+    ShardTask,
+    build_shard,
+    diagrams_of,
+    images_of,
+    warm,
+)
 from pipeline.sources.base import Source, read_samples
 
 RAGGED_POINTS = 65_536
@@ -33,6 +42,8 @@ MEASURED_SECONDS = 3.0
 """A few samples are timed before a build: so many, or as many as these seconds allow."""
 SHORT_BUILD = 10.0
 """Seconds below which a pool of processes takes longer to start than it saves."""
+SCANNED = 1024
+"""Samples held at a time while a data set is scanned."""
 MAPPED_ROWS = 512
 """Samples whose images fill whole memory pages, whatever their type."""
 
@@ -152,6 +163,7 @@ def build(
         clock.seconds["shards"] = last - first
     clock.seconds["start_up"] = clock.seconds.pop("running") - clock.seconds.get("shards", 0.0)
     work = sum(clock.seconds.get(name, 0.0) for name in ("identify", "shards", "finish"))
+    by_step = merged(r.seconds for r in results)
     return BuildReport(
         manifest=manifest,
         path=begun.path,
@@ -159,7 +171,7 @@ def build(
         built=len(results),
         reused_diagrams=donor is not None,
         seconds=work,
-        times=clock.seconds | {f"core_{name}": s for name, s in manifest.seconds.items()},
+        times=clock.seconds | {f"core_{name}": spent for name, spent in by_step.items()},
         peak_memory=max((r.peak_memory for r in results), default=0),
         executor=executor,
         workers=workers,
@@ -169,8 +181,8 @@ def build(
 def find_finished(root: Path, spec: StoreSpec) -> Store | None:
     """The finished store of this spec, or None. Raises CorruptStore for a damaged one."""
     try:
-        return open_store(catalogue.store_path(root, spec.key))
-    except StoreNotFound:
+        return open_store(root / "stores" / spec.key)
+    except (StoreNotFound, UnfinishedStore):
         return None
 
 
@@ -220,7 +232,7 @@ def prepare(
 def find_begun(root: Path, spec: StoreSpec) -> Build | None:
     """The store of this spec as an earlier run began it, or None."""
     try:
-        return open_build(catalogue.store_path(root, spec.key))
+        return open_build(root / "stores" / spec.key)
     except StoreNotFound:
         return None
 
@@ -230,10 +242,9 @@ def explain_miss(root: Path, spec: StoreSpec) -> str:
     nearest = catalogue.nearest(root, spec)
     if nearest is None:
         return f"no store under {root} yet"
-    entry, _ = nearest
-    changed = differences(entry.spec, spec)
+    entry, changed = nearest
     listed = ", ".join(f"{name} {old!r} -> {new!r}" for name, (old, new) in changed.items())
-    return f"not in the cache; the nearest store, {entry.spec.key[:12]}, differs in {listed}"
+    return f"not in the cache; the nearest store, {entry.key[:12]}, differs in {listed}"
 
 
 def store_columns(source: Source, spec: StoreSpec, *, with_inputs: bool) -> tuple[Column, ...]:
@@ -332,9 +343,7 @@ def _dataset_max(
     """The largest value of all raw images, from a store of them, which also has the diagrams."""
     say("dataset-max: first a store of the images as they are, to find their largest value")
     raw = image.replace(normalise="none", dtype="float32", rounding="nearest")
-    report = build(
-        source, diagram, raw, root=root, options=options, progress=progress, say=say
-    )
+    report = build(source, diagram, raw, root=root, options=options, progress=progress, say=say)
     return float(report.manifest.statistics["max_value"])
 
 
@@ -396,6 +405,21 @@ def make_plan(source: Source, spec: StoreSpec, *, options: Options) -> Plan:
         cost=cost,
         workers=1 if options.executor == "serial" else options.workers or granted_cores(),
     )
+
+
+def largest_magnitude(source: Source, *, centre: bool) -> float:
+    """The largest |value| of all usable signals, each channel's mean subtracted first if asked.
+
+    What `--scale dataset-max` stands for; a number in the spec from then on.
+    """
+    largest = 0.0
+    for start in range(0, len(source), SCANNED):
+        samples = read_samples(source[start : start + SCANNED])
+        for position in np.flatnonzero(np.isin(samples.status, USABLE)):
+            signal = np.asarray(samples.arrays[position], np.float64)  # (T, C)
+            values = signal - signal.mean(axis=0) if centre else signal
+            largest = max(largest, float(np.abs(values).max()))
+    return largest
 
 
 def library_versions(engine: str) -> dict[str, str]:

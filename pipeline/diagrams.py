@@ -116,9 +116,7 @@ def _path_by(pairs_of: Callable[[np.ndarray], np.ndarray]) -> Callable[..., Diag
 
     def engine(fields: Fields, spec: DiagramSpec) -> Diagrams:
         sign = -1 if spec.filtration == "superlevel" else 1
-        return _gather(
-            ([sign * _kept(pairs_of(sign * field), spec)] for field in fields), spec
-        )
+        return _gather(([sign * _kept(pairs_of(sign * field), spec)] for field in fields), spec)
 
     return engine
 

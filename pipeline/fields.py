@@ -51,7 +51,9 @@ def make_fields(samples: Samples, source: Source, spec: DiagramSpec) -> Fields:
 def field_names(source: Source, spec: DiagramSpec) -> list[str]:
     """One name a field of a sample, such as `rows/red`."""
     scans = _scans(spec)
-    return [f"{scan}/{channel}" if scan else channel for scan in scans for channel in source.channels]
+    return [
+        f"{scan}/{channel}" if scan else channel for scan in scans for channel in source.channels
+    ]
 
 
 def channel_names(source: Source, spec: DiagramSpec) -> list[str]:
@@ -152,7 +154,9 @@ def _scaled(values: np.ndarray, maximum: float | None, precision: str) -> np.nda
     A byte has 256 values, so these are divided once and looked up.
     """
     if maximum is not None and values.dtype == np.uint8:
-        return (np.arange(256) / maximum).astype(precision)[values]
+        table: np.ndarray = (np.arange(256) / maximum).astype(precision)
+        return table[values]
     if maximum is not None:
         values = values / maximum
-    return np.ascontiguousarray(values, dtype=precision)
+    scaled: np.ndarray = np.ascontiguousarray(values, dtype=precision)
+    return scaled

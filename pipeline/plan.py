@@ -111,8 +111,8 @@ def choose_shard_samples(samples: int, seconds_per_sample: float) -> int:
 
     The time limit counts in powers of two, so that two measurements of one build agree.
     """
-    by_time = 2 ** math.floor(math.log2(max(SHARD_SECONDS / max(seconds_per_sample, 1e-9), CHUNK)))
-    largest = min(LARGEST_SHARD, by_time)
+    by_time = max(SHARD_SECONDS / max(seconds_per_sample, 1e-9), CHUNK)
+    largest = min(LARGEST_SHARD, 1 << int(math.log2(by_time)))
     count = max(
         math.ceil(samples / largest),
         min(FEWEST_SHARDS, math.ceil(samples / SMALLEST_USEFUL_SHARD)),

@@ -9,7 +9,6 @@ from __future__ import annotations
 import resource
 import sys
 import time
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
@@ -18,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from pi_cache.errors import EngineNotInstalled, InvalidSpec, SampleError
+from pi_cache.errors import EngineNotInstalled, InvalidSpec
 from pi_cache.ledger import Build, write_shard
 from pi_cache.reader import open_store
 from pi_cache.specs import DiagramSpec, ImageSpec, Status, StoreSpec
@@ -53,12 +52,16 @@ class ShardTask:
 
 @dataclass(frozen=True)
 class ShardResult:
-    """What is told of a shard that is done; all else is in the store. Times are of the clock."""
+    """What is told of a shard that is done; all else is in the store.
+
+    started, stopped: by the clock. seconds: by step. peak_memory: bytes, of the worker.
+    """
 
     shard: int
     samples: int
     started: float
     stopped: float
+    seconds: dict[str, float]
     peak_memory: int
 
 
@@ -83,15 +86,16 @@ def build_shard(task: ShardTask) -> ShardResult:
         warm(task.build.spec)
         started, clock = time.time(), Clock()
         columns, statistics = compute(task, clock)
-        write_shard(
-            task.build, task.shard, columns, statistics=statistics, seconds=clock.seconds
-        )
+        computed = dict(clock.seconds)
+        with clock("write"):
+            write_shard(task.build, task.shard, columns, statistics=statistics, seconds=computed)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return ShardResult(
         shard=task.shard,
         samples=len(task.source),
         started=started,
         stopped=time.time(),
+        seconds=clock.seconds,
         peak_memory=peak if sys.platform == "darwin" else peak * 1024,
     )
 
@@ -132,7 +136,7 @@ def compute(task: ShardTask, clock: Clock) -> tuple[dict[str, np.ndarray], dict[
     if with_inputs and samples is not None:
         columns["inputs"] = np.asarray(samples.arrays)
     if samples is not None:
-        seen["flat_channels"] = _flat_channels(samples)
+        seen["flat_channels"] = samples.flat
     seen["problems"] = dict(list(problems.items())[:PROBLEMS_KEPT])
     return columns, seen
 
@@ -213,7 +217,8 @@ def _diagrams_of_donor(task: ShardTask) -> tuple[Diagrams, np.ndarray, dict[str,
     assert task.donor is not None
     samples = task.build.sample_range(task.shard)
     store = open_store(task.donor)
-    points, offsets = store.diagrams(samples.start, samples.stop)
+    points, ends = store.diagrams(slice(samples.start, samples.stop))
+    offsets = np.append(ends[:, :-1].reshape(-1), len(points))
     status = store.read("status", slice(samples.start, samples.stop))
     named = store.manifest.statistics.get("problems", {})
     mine = set(task.source.ids)
@@ -243,29 +248,12 @@ def images_of(
             maxima[start : start + len(raw)] = raw.max(axis=(1, 2), initial=0)
             images[start : start + len(raw)] = quantise(normalise(raw, spec, dataset_max), spec)
             window += window_statistics(diagrams.points, offsets, spec)
-    images = images.reshape(len(status), -1, spec.pixels, spec.pixels)
-    unusable = ~np.isin(status, USABLE)
-    images[unusable] = 0 if spec.dtype == "uint8" else np.nan
+    by_sample = images.reshape(len(status), -1, spec.pixels, spec.pixels)
+    by_sample[~np.isin(status, USABLE)] = 0 if spec.dtype == "uint8" else np.nan
     drawn = maxima[maxima > 0]
     seen: dict[str, Any] = {
         "window": asdict(window),
         "max_value": float(maxima.max(initial=0)),
         "faint_images": int((drawn < 1e-6 * drawn.max(initial=0)).sum()),
-        "status": {Status(code).name: number for code, number in Counter(status.tolist()).items()},
     }
-    return images, seen
-
-
-def _flat_channels(samples: Samples) -> int:
-    """How many channels of usable samples are constant."""
-    usable = np.flatnonzero(np.isin(samples.status, USABLE))
-    if isinstance(samples.arrays, np.ndarray):
-        stacks = [samples.arrays] if len(usable) == len(samples.status) else [samples.arrays[usable]]
-    else:
-        stacks = [samples.arrays[position][None] for position in usable]
-    inner = [tuple(range(1, stack.ndim - 1)) for stack in stacks]
-    return sum(
-        int((stack.min(axis=axes) == stack.max(axis=axes)).sum())
-        for stack, axes in zip(stacks, inner, strict=True)
-        if len(stack)
-    )
+    return by_sample, seen

@@ -1,0 +1,373 @@
+"""The `pipeline` command: translates options, calls one function, prints."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+
+from pi_cache import catalogue
+from pi_cache.cli import CONTEXT, cache_option, examples, json_option
+from pi_cache.errors import PiCacheError
+from pi_cache.reader import open_store
+from pi_cache.specs import StoreSpec
+from pipeline.options import HOW_OPTIONS, WHAT_OPTIONS, numbers, opened, with_options
+
+INTERRUPTED = 130
+
+
+STORE = click.argument("store")
+PNG = click.option("--png", type=click.Path(path_type=Path, dir_okay=False), help="Draw it.")
+
+
+@click.group(context_settings=CONTEXT)
+@click.version_option(package_name="pi-cache")
+def cli() -> None:
+    """Persistence images from real data, computed once, into a cache that training reads.
+
+    Start with `pipeline build-pis`: it needs no data of yours.
+    """
+
+
+@examples(
+    "pipeline build-pis",
+    "pipeline build-pis digits --filtration cubical --limit 200 --json",
+    "pipeline build-pis cifar10:data/cifar-10-batches-bin --recipe tgd-cifar10 --workers 4",
+    "pipeline build-pis array:windows.npz --filtration sublevel --birth-range -3,3 --dtype float32",
+    "pipeline build-pis --spec stores/3f2a.../spec.json --sigma 0.02",
+)
+@cli.command("build-pis")
+@click.argument("source", required=False)
+@with_options(WHAT_OPTIONS, HOW_OPTIONS)
+@cache_option
+@json_option
+def build_pis(source: str | None, cache: Path | None, as_json: bool, **options: Any) -> None:
+    """Build the store of SOURCE (`digits`, or KIND:PATH), or find it.
+
+    Running the same command again goes on where it stopped, and finds what is finished.
+    """
+    from pipeline.build import build
+    from pipeline.progress import Progress
+    from pipeline.report import coverage, warnings_of
+
+    root = catalogue.parse_root(cache)
+    data, request, how = opened(source, options, _say)
+    with Progress(len(data)) as progress:
+        report = build(
+            data,
+            request.diagram,
+            request.image,
+            root=root,
+            options=how,
+            progress=progress,
+            say=_say,
+        )
+    document = report.to_dict()
+    facts = coverage(open_store(report.path))
+    document["window"] = {name: facts[name] for name in ("points_inside", "persistence_inside")}
+    for line in warnings_of(facts):
+        _say(f"warning: {line}")
+    if as_json:
+        click.echo(json.dumps(document, ensure_ascii=False))
+        return
+    for line in _summary(document):
+        click.echo(line)
+    _say(f"next: pipeline report {report.manifest.key[:12]}{_root_hint(cache)}")
+
+
+@examples(
+    "pipeline plan",
+    "pipeline plan digits --filtration rips --homology 0,1",
+    "pipeline plan cifar10:data/cifar-10-batches-bin --recipe tgd-cifar10 --json",
+)
+@cli.command()
+@click.argument("source", required=False)
+@with_options(WHAT_OPTIONS, HOW_OPTIONS)
+@cache_option
+@json_option
+def plan(source: str | None, cache: Path | None, as_json: bool, **options: Any) -> None:
+    """Say what build-pis would do with the same options: build nothing, write nothing."""
+    from pipeline.build import explain_miss, find_finished, make_plan
+
+    root = catalogue.parse_root(cache)
+    data, request, how = opened(source, options, _say)
+    spec = StoreSpec(source=data.spec(), diagram=request.diagram, image=request.image)
+    planned = make_plan(data, spec, options=how)
+    document = planned.to_dict() | {"found": find_finished(root, spec) is not None}
+    if as_json:
+        click.echo(json.dumps(document))
+        return
+    _say("already in the cache" if document["found"] else explain_miss(root, spec))
+    rows = {
+        "key": document["key"],
+        "samples": f"{document['samples']:,}",
+        "shards": f"{document['shards']} of up to {document['shard_samples']} samples",
+        "files": document["files"],
+        "size": _bytes(document["bytes"]),
+        "memory": f"{_bytes(document['memory_per_worker'])} a worker",
+        "workers": document["workers"],
+        "time": _seconds(document["seconds"]),
+        "one core": _seconds(document["core_seconds"]),
+        "points": f"{document['points_per_sample']:.0f} a sample",
+    }
+    for name, value in rows.items():
+        click.echo(f"{name:<8} {value}")
+
+
+@examples("pipeline recipes", "pipeline recipes tgd-cifar10")
+@cli.command()
+@click.argument("name", required=False)
+@json_option
+def recipes(name: str | None, as_json: bool) -> None:
+    """List the recipes, or say what one does and where it comes from."""
+    from pipeline.recipes import RECIPES, find_recipe
+    from pipeline.report import describe_image
+
+    chosen = list(RECIPES.values()) if name is None else [find_recipe(name)]
+    if as_json:
+        documents = [
+            {
+                "name": r.name, "sample": r.sample, "summary": r.summary, "citation": r.citation,
+                "published": r.published, "chosen": r.chosen,
+                "diagram": r.diagram.to_dict(), "image": r.image.to_dict(),
+            }
+            for r in chosen
+        ]  # fmt: skip
+        click.echo(json.dumps(documents, ensure_ascii=False))
+        return
+    for recipe in chosen:
+        click.echo(f"{recipe.name:<18} {recipe.summary}\n{'':<18} {recipe.citation}")
+        if name is not None:
+            for title, lines in (("published", recipe.published), ("our choice", recipe.chosen)):
+                for line in lines:
+                    click.echo(f"  {title}: {line}")
+            for line in describe_image(recipe.image):
+                click.echo(f"  spec: {line}")
+
+
+@examples("pipeline sources", "pipeline sources cifar10")
+@cli.command()
+@click.argument("name", required=False)
+@json_option
+def sources(name: str | None, as_json: bool) -> None:
+    """List the kinds of source, or say what one reads, with its terms and citation."""
+    from pipeline.sources import describe_sources
+
+    chosen = describe_sources(name)
+    if as_json:
+        click.echo(json.dumps(chosen, ensure_ascii=False))
+        return
+    for document in chosen:
+        click.echo(f"{document['name']:<14} {document['summary']}")
+        if name is not None:
+            for title, text in document.items():
+                if title not in ("name", "summary") and text:
+                    click.echo(f"  {title}: {text}")
+
+
+@examples(
+    "pipeline fetch --list", "pipeline fetch cifar10", "pipeline fetch cifar10 --to data/downloads"
+)
+@cli.command()
+@click.argument("name", required=False)
+@click.option("--to", type=click.Path(path_type=Path, file_okay=False), help="Folder to unpack in.")
+@click.option("--list", "list_all", is_flag=True, help="List what can be fetched.")
+def fetch(name: str | None, to: Path | None, list_all: bool) -> None:
+    """Download a public data set, checked and resumed, and say how to build from it."""
+    from pipeline.fetch import fetch as download
+    from pipeline.fetch import load_registry
+
+    registry = load_registry()
+    if list_all or name is None:
+        for entry in registry.values():
+            click.echo(
+                f"{entry.name:<14} {entry.title}\n{'':<14} {entry.citation}; {entry.licence}"
+            )
+        return
+    path = download(name, to, say=_say)
+    click.echo(path)
+    _say(f"next: pipeline plan {registry[name].source.format(path=path)}")
+
+
+@examples(
+    "pipeline explain 3f2a9c 0",
+    "pipeline explain 3f2a9c 17 --pixel 4,10 --png seventeen.png",
+)
+@cli.command()
+@STORE
+@click.argument("index", type=int)
+@click.option("--pixel", callback=numbers(int), metavar="ROW,COLUMN", help="Say what a pixel is.")
+@PNG
+@cache_option
+@json_option
+def explain(
+    store: str,
+    index: int,
+    pixel: tuple[int, ...] | None,
+    png: Path | None,
+    cache: Path | None,
+    as_json: bool,
+) -> None:
+    """Say how the image of sample INDEX of STORE came about."""
+    from pipeline.report import describe_diagram, describe_image, explain_sample
+
+    if pixel is not None and len(pixel) != 2:
+        raise click.BadParameter("give two numbers, ROW,COLUMN", param_hint="--pixel")
+    found = open_store(store, root=cache)
+    facts = explain_sample(found, index, pixel)
+    if png is not None:
+        from pipeline.figures import draw_explanation
+
+        draw_explanation(found, index, png)
+        _say(f"drawn: {png}")
+    if as_json:
+        click.echo(json.dumps(facts, ensure_ascii=False))
+        return
+    click.echo(f"sample   {facts['sample']} ({facts['label']}): {facts['status']}")
+    for line in describe_diagram(found.spec.diagram, found.channels):
+        click.echo(f"diagram  {line}")
+    for line in describe_image(found.spec.image):
+        click.echo(f"image    {line}")
+    for fact in facts["channels"]:
+        click.echo(
+            "channel  {name}: {points} classes, {essential} of them essential; {drawn} drawn, "
+            "{outside} of these outside the window".format_map(fact)
+        )
+        click.echo(
+            "         pixel {},{} is {:.3g}: birth {:.4g} to {:.4g}, persistence {:.4g} to "
+            "{:.4g}".format(*fact["pixel"], fact["value"], *fact["birth"], *fact["persistence"])
+        )
+
+
+@examples("pipeline report 3f2a9c", "pipeline report 3f2a9c --png report.png --json")
+@cli.command()
+@STORE
+@PNG
+@cache_option
+@json_option
+def report(store: str, png: Path | None, cache: Path | None, as_json: bool) -> None:
+    """Say what the window of STORE shows of its diagrams, and what went wrong."""
+    from pipeline.report import coverage, warnings_of
+
+    found = open_store(store, root=cache)
+    facts = coverage(found)
+    if png is not None:
+        from pipeline.figures import draw_report
+
+        draw_report(found, png)
+        _say(f"drawn: {png}")
+    if as_json:
+        click.echo(json.dumps(facts, ensure_ascii=False))
+        return
+    for name, value in facts.items():
+        click.echo(f"{name:<20} {_fact(value)}")
+    for line in warnings_of(facts):
+        _say(f"warning: {line}")
+
+
+@examples("pipeline demo", "pipeline demo --png digits.png --cache demo-cache")
+@cli.command()
+@click.option(
+    "--png",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default=Path("demo.png"),
+    show_default=True,
+    help="Where the picture goes.",
+)
+@cache_option
+def demo(png: Path, cache: Path | None) -> None:
+    """Build scikit-learn's digits by every filtration once, and draw a few samples."""
+    from pipeline.demo import build_demo, draw_demo
+
+    started, stores = time.perf_counter(), []
+    for line, built in build_demo(catalogue.parse_root(cache)):
+        click.echo(f"$ {line}")
+        for text in _summary(built.to_dict()):
+            click.echo(f"  {text}")
+        stores.append(built.path)
+    drawing = time.perf_counter()
+    draw_demo(stores, png)
+    ended = time.perf_counter()
+    click.echo(f"picture  {png} ({ended - drawing:.1f} s)")
+    click.echo(f"in all   {ended - started:.1f} s; see also: pi-cache ls{_root_hint(cache)}")
+
+
+def _summary(document: dict[str, Any]) -> list[str]:
+    """What a build did, for people."""
+    status = ", ".join(f"{count:,} {name}" for name, count in document["status"].items())
+    times, core = document["times"], "core_"
+    parts = {
+        **{name: s for name, s in times.items() if name in ("identify", "finish")},
+        **{name.removeprefix(core): s for name, s in times.items() if name.startswith(core)},
+    }
+    spent = ", ".join(f"{name} {seconds:.2f}" for name, seconds in parts.items())
+    how = "found in the cache"
+    if not document["found"]:
+        start_up = f"{times['start_up']:.1f} s start-up"
+        how = f"{document['seconds']:.2f} s of work ({spent}) after {start_up}"
+    return [
+        f"key      {document['key']}",
+        f"path     {document['path']}",
+        f"samples  {document['samples']:,}: {status}",
+        f"size     {_bytes(document['bytes'])} in {document['files']} files",
+        f"time     {how}",
+        f"memory   {_bytes(document['peak_memory'])} at most in one worker"
+        if document["peak_memory"]
+        else "memory   -",
+    ]
+
+
+def _say(text: str) -> None:
+    click.echo(text, err=True)
+
+
+def _root_hint(cache: Path | None) -> str:
+    return "" if cache is None else f" --cache {cache}"
+
+
+def _bytes(count: float) -> str:
+    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"
+
+
+def _seconds(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.1f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
+def _fact(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {_fact(item)}" for name, item in value.items()) or "-"
+    if isinstance(value, list):
+        return "..".join(f"{item:g}" for item in value)
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _terminate(number: int, frame: object) -> None:
+    raise KeyboardInterrupt
+
+
+def main() -> None:
+    """Run the command. An error of ours is one sentence; a stopped build says how to go on."""
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        code = cli(standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        code = error.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        _say("stopped; finished shards are kept: run the same command again to go on")
+        code = INTERRUPTED
+    except PiCacheError as error:
+        _say(f"pipeline: {error}")
+        code = 1
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()

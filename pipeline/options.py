@@ -1,0 +1,133 @@
+"""The options of the `pipeline` command that say what to build and how, and what they mean.
+
+No default is written here: an option that is not given leaves the choice to the recipe or spec.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from pi_cache.specs import (
+    CONSTRUCTIONS,
+    DTYPES,
+    ENGINES,
+    FILTRATIONS,
+    GRIDS,
+    NORMALISATIONS,
+    PRECISIONS,
+    SAMPLE_KINDS,
+    SCANS,
+)
+
+if TYPE_CHECKING:
+    from pipeline.build import Options
+    from pipeline.request import Request
+    from pipeline.sources.base import Source
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def numbers(kind: type) -> Callable[[Any, Any, str | None], tuple[Any, ...] | None]:
+    """A click callback for values joined by commas."""
+
+    def parse(context: Any, parameter: Any, value: str | None) -> tuple[Any, ...] | None:
+        try:
+            return None if value is None else tuple(kind(part) for part in value.split(","))
+        except ValueError:
+            raise click.BadParameter(
+                f"{value!r} is not {kind.__name__} values with commas"
+            ) from None
+
+    return parse
+
+
+def _scale(context: Any, parameter: Any, value: str | None) -> float | str | None:
+    try:
+        return value if value in (None, "dataset-max") else float(value)
+    except ValueError:
+        raise click.BadParameter(f"{value!r} is neither a number nor dataset-max") from None
+
+
+def _choice(name: str, choices: tuple[str, ...], text: str) -> Callable[[Command], Command]:
+    return click.option(name, type=click.Choice(choices), help=text)
+
+
+WHAT_OPTIONS = (
+    click.option("--recipe", metavar="NAME", help="Start from a recipe; see `pipeline recipes`."),
+    click.option(
+        "--spec", "spec_file", type=click.Path(path_type=Path, exists=True, dir_okay=False),
+        help="Start from a saved spec (JSON or TOML), such as the spec.json of a store.",
+    ),
+    _choice("--sample", SAMPLE_KINDS, "What the samples of an array are, where it is unclear."),
+    _choice("--filtration", FILTRATIONS, "What is filtered.  [default: sublevel]"),
+    _choice("--scan", SCANS, "How image channels are read as signals.  [default: rows]"),
+    _choice("--construction", CONSTRUCTIONS, "What a pixel is, cubical.  [default: cells]"),
+    click.option("--homology", callback=numbers(int), metavar="0,1", help="Dimensions."),
+    click.option("--embedding-dimension", type=int, help="Delay embedding of signals for rips."),
+    click.option("--embedding-delay", type=int, help="Its delay, in samples."),
+    click.option("--max-length", type=float, help="Longest edge of a rips filtration."),
+    click.option("--centre/--no-centre", default=None, help="Subtract each signal's mean."),
+    click.option("--scale", callback=_scale, metavar="X|dataset-max", help="Divide signals."),
+    _choice("--precision", PRECISIONS, "Round values to this type before the topology."),
+    click.option("--min-persistence", type=float, help="Keep pairs of larger persistence."),
+    _choice("--engine", ENGINES, "What computes the diagrams.  [default: by filtration]"),
+    click.option("--pixels", type=int, help="Image side.  [default: 50]"),
+    click.option("--sigma", type=float, help="Standard deviation of the Gaussian, in field units."),
+    click.option("--birth-range", callback=numbers(float), metavar="LO,HI", help="Columns."),
+    click.option("--persistence-range", callback=numbers(float), metavar="LO,HI", help="Rows."),
+    click.option("--weight", metavar="linear|power:N|one|relative", help="Weight of a point."),
+    _choice("--grid", GRIDS, "Where the cells lie.  [default: regular]"),
+    _choice("--normalise", NORMALISATIONS, "What images are divided by.  [default: own-max]"),
+    click.option("--threshold", type=float, help="Draw points of larger persistence."),
+    click.option("--essential", metavar="drop|clip:V", help="Classes that never die."),
+    click.option("--floor", type=float, help="Images with no larger maximum become zeros."),
+    _choice("--dtype", DTYPES, "Type of the stored images.  [default: float16]"),
+    click.option("--limit", type=click.IntRange(min=1), help="Only the first so many samples."),
+)  # fmt: skip
+
+HOW_OPTIONS = (
+    _choice("--executor", ("serial", "joblib", "dask"), "Who computes.  [default: joblib if long]"),
+    click.option("--workers", type=click.IntRange(min=1), help="Processes.  [default: your cores]"),
+    click.option("--scheduler", metavar="ADDRESS", help="Dask scheduler, such as tcp://host:8786."),
+    click.option("--shard-samples", type=click.IntRange(min=1), help="Samples a shard."),
+    click.option("--with-inputs/--no-inputs", default=True, help="Store the raw samples too."),
+    click.option("--mapped", is_flag=True, help="Uncompressed shards, to be memory-mapped."),
+)
+
+
+def with_options(*groups: tuple[Callable[[Any], Any], ...]) -> Callable[[Command], Command]:
+    """All options of some groups, in their order."""
+
+    def add(command: Command) -> Command:
+        for option in reversed([option for group in groups for option in group]):
+            command = option(command)
+        return command
+
+    return add
+
+
+def opened(
+    source: str | None, given: dict[str, Any], say: Callable[[str], None]
+) -> tuple[Source, Request, Options]:
+    """The source, the request and the build options that a command line means."""
+    from pipeline.build import Options, largest_magnitude
+    from pipeline.request import read_request, resolve
+    from pipeline.sources import open_source
+
+    saved = {} if given["spec_file"] is None else read_request(given["spec_file"])
+    request = resolve(saved, {**given, "source": source})
+    named = {"sample": request.sample} if request.source.startswith("array:") else {}
+    data = open_source(request.source, **{k: v for k, v in named.items() if v is not None})
+    for note in data.notes:
+        say(f"note: {note}")
+    if request.limit is not None:
+        data = data[: request.limit]
+    if request.scale_by_dataset:
+        scale = largest_magnitude(data, centre=request.diagram.centre)
+        say(f"scale: {scale!r}, the largest magnitude of the data set")
+        request = request.scaled(scale)
+    return data, request, Options(**{name: given[name] for name in Options.__dataclass_fields__})
