@@ -135,7 +135,10 @@ def read_spec(path: Path) -> StoreSpec:
     place = path / "spec.json"
     data = files.read_bytes(place)
     try:
-        return StoreSpec.from_document(json.loads(data))
+        document = json.loads(data)
+        if not isinstance(document.get("format_version"), int):
+            raise ValueError("it has no format version")
+        return StoreSpec.from_document(document)
     except UnsupportedFormat as error:
         raise UnsupportedFormat(f"{place}: {error}") from error
     except (ValueError, TypeError, AttributeError) as error:

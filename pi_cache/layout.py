@@ -42,7 +42,7 @@ class Layout:
     shard_samples: int = 4096
     chunk_samples: int = 8
     codec: str = "blosc-lz4"
-    point_capacity: int = 1 << 26
+    point_capacity: int = 1 << 24
 
     def __post_init__(self) -> None:
         for name in ("shard_samples", "chunk_samples", "point_capacity"):

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import os
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pi_cache import files
 from pi_cache.layout import Column, Layout, SampleTable, standard_columns
 from pi_cache.ledger import Build, finish, missing_shards, write_shard
 from pi_cache.manifest import StoreManifest
@@ -104,3 +107,26 @@ def make_store(root: Path, spec: StoreSpec | None = None, layout: Layout | None 
     build = begin_store(root, spec or make_spec(), layout)
     fill_store(build)
     return build.path
+
+
+class Failing(files.System):
+    """The system, of which one call fails once: the nth of a name, or the nth of all (`any`)."""
+
+    def __init__(self, call: str, nth: int, code: int) -> None:
+        self.call, self.nth, self.code = call, nth, code
+        self.made: Counter[str] = Counter()
+
+    def __getattribute__(self, name: str) -> Any:
+        if name not in CALLS:
+            return super().__getattribute__(name)
+
+        def call(*arguments: Any) -> Any:
+            self.made.update((name, "any"))
+            if self.call in (name, "any") and self.made[self.call] == self.nth:
+                raise OSError(self.code, os.strerror(self.code))
+            return getattr(os, name)(*arguments)
+
+        return call
+
+
+CALLS = ("open", "read", "write", "fsync", "close", "link", "unlink", "mkdir", "rename")

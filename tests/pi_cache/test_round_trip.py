@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from pi_cache import open_store, open_zarr
-from pi_cache.errors import InvalidSpec
 from pi_cache.layout import Layout
-from pi_cache.ledger import Build
 from pi_cache.specs import DTYPES
 from tests.pi_cache.made import (
     CHANNELS,
-    begin_store,
     make_columns,
     make_spec,
     make_store,

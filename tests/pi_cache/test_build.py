@@ -1,0 +1,273 @@
+"""A build can be interrupted anywhere, shared, and resumed; the bytes are always the same."""
+
+from __future__ import annotations
+
+import errno
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pi_cache import files, open_store
+from pi_cache.errors import InvalidSpec, PiCacheError, StoreNotFound, UnfinishedStore
+from pi_cache.integrity import verify
+from pi_cache.layout import Layout, standard_columns
+from pi_cache.ledger import Build, finish, missing_shards, open_build, write_shard
+from pi_cache.manifest import StoreManifest
+from pi_cache.store import begin
+from tests.pi_cache.made import (
+    CHANNELS,
+    Failing,
+    begin_store,
+    fill_store,
+    make_columns,
+    make_spec,
+    make_table,
+    shard_columns,
+)
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def write(build: Build, k: int) -> None:
+    write_shard(build, k, shard_columns(make_columns(build.spec), build.sample_range(k)))
+
+
+def test_a_build_from_begin_to_finish(tmp_path: Path) -> None:
+    build = begin_store(tmp_path / "새 캐시", make_spec())
+    assert missing_shards(build) == [0, 1, 2]
+    with pytest.raises(UnfinishedStore, match="run the same build again"):
+        open_store(build.path)
+    write(build, 1)
+    assert missing_shards(build) == [0, 2]
+    with pytest.raises(UnfinishedStore, match="2 of 3 shards are missing"):
+        finish(build)
+    assert not (build.path / "manifest.json").exists()
+    manifest = fill_store(build)
+    assert sum(manifest.status.values()) == manifest.samples == 20
+    assert manifest.statistics["max_value"] == 1.0
+    assert list(build.temporary.iterdir()) == []
+    assert verify(build.path) == []
+
+
+def test_a_recorded_shard_is_not_touched_again(tmp_path: Path) -> None:
+    build = begin_store(tmp_path, make_spec())
+    write(build, 0)
+    before = {path: path.stat() for path in build.path.rglob("*0.0*")}
+    manifest = fill_store(begin_store(tmp_path, make_spec()))
+    assert before and all(path.stat() == stat for path, stat in before.items())
+    assert finish(build) == manifest
+    assert open_build(build.path) == build
+
+
+def test_the_first_layout_holds(tmp_path: Path) -> None:
+    first = begin_store(tmp_path, make_spec(), Layout(shard_samples=8, chunk_samples=4))
+    second = begin_store(tmp_path, make_spec(), Layout.mapped(shard_samples=16))
+    assert second.layout == first.layout
+
+
+def test_other_arrays_are_refused(tmp_path: Path) -> None:
+    spec = make_spec()
+    begin_store(tmp_path, spec)
+    columns = standard_columns(spec.image, CHANNELS)
+    with pytest.raises(InvalidSpec, match="use another cache root"):
+        begin(tmp_path, spec, make_table(20), columns)
+    with pytest.raises(InvalidSpec, match="20 samples, the table 3"):
+        begin(tmp_path, spec, make_table(3), columns)
+
+
+def test_another_location_of_the_source_changes_nothing(tmp_path: Path) -> None:
+    spec = make_spec()
+    manifest = fill_store(begin_store(tmp_path / "a", spec))
+    moved = spec.replace(source=spec.source.replace(location="/elsewhere"))
+    other = fill_store(begin_store(tmp_path / "b", moved))
+    assert (manifest.key, manifest.digest) == (other.key, other.digest)
+    assert fill_store(begin_store(tmp_path / "a", moved)) == manifest
+
+
+def test_digest_is_independent_of_time(tmp_path: Path) -> None:
+    one = fill_store(begin_store(tmp_path / "a", make_spec()))
+    two = fill_store(begin_store(tmp_path / "b", make_spec()))
+    assert one.digest == two.digest
+    assert one.files == two.files
+
+
+def test_every_problem_of_a_shard_is_told(tmp_path: Path) -> None:
+    build = begin_store(tmp_path, make_spec())
+    part = shard_columns(make_columns(build.spec), build.sample_range(0))
+    wrong: dict[str, Any] = {**part, "images": part["images"].astype("f4"), "other": part["status"]}
+    del wrong["inputs"]
+    with pytest.raises(InvalidSpec, match=r"inputs is missing.*other is not.*images is float32"):
+        write_shard(build, 0, wrong)
+    with pytest.raises(InvalidSpec, match="offsets must rise from 0"):
+        write_shard(build, 0, {**part, "points": part["points"][:-1]})
+    with pytest.raises(InvalidSpec, match=r"must lie in 0..2, got 3"):
+        write_shard(build, 3, part)
+    many = np.zeros((build.layout.point_capacity + 1, 2))
+    with pytest.raises(InvalidSpec, match="larger point_capacity"):
+        write_shard(build, 0, {**part, "points": many})
+    assert list(build.path.rglob("c.0.*")) == []
+
+
+@pytest.mark.parametrize("damage", ["truncate", "flip", "delete", "record", "swap"])
+def test_a_damaged_shard_is_computed_again(tmp_path: Path, damage: str) -> None:
+    build = begin_store(tmp_path, make_spec())
+    manifest = fill_store(build)
+    path = build.path / "data.zarr/images/c.1.0.0.0"
+    data = path.read_bytes()
+    if damage == "truncate":
+        path.write_bytes(data[:-1])
+    elif damage == "flip":
+        path.write_bytes(data[:50] + bytes([data[50] ^ 1]) + data[51:])
+    elif damage == "swap":
+        path.write_bytes((build.path / "data.zarr/images/c.0.0.0.0").read_bytes())
+    elif damage == "delete":
+        path.unlink()
+    else:
+        record = build.record_path(1)
+        record.write_bytes(record.read_bytes().replace(b'"start": 8', b'"start": 9'))
+    assert missing_shards(build) == [1]
+    write(build, 1)
+    assert missing_shards(build) == []
+    assert finish(build) == manifest
+    assert verify(build.path) == []
+    assert any(build.quarantine.iterdir())
+
+
+def test_damaged_metadata_is_written_again(tmp_path: Path) -> None:
+    build = begin_store(tmp_path, make_spec())
+    manifest = fill_store(build)
+    for name in ("data.zarr/ids/c.0", "data.zarr/images/zarr.json", "spec.json", "blueprint.json"):
+        (build.path / name).write_bytes(b"{}")
+    again = begin_store(tmp_path, make_spec())
+    assert finish(again).files == manifest.files
+    assert verify(build.path) == []
+
+
+def test_a_file_without_a_record_is_adopted_or_replaced(tmp_path: Path) -> None:
+    build = begin_store(tmp_path, make_spec())
+    write(build, 0)
+    adopted = build.path / "data.zarr/images/c.0.0.0.0"
+    inode = adopted.stat().st_ino
+    build.record_path(0).unlink()
+    (build.path / "data.zarr/inputs/c.0.0.0.0").write_bytes(b"half a file")
+    assert missing_shards(build) == [0, 1, 2]
+    assert adopted.exists()
+    write(build, 0)
+    assert adopted.stat().st_ino == inode
+    assert missing_shards(build) == [1, 2]
+
+
+class Quick(Failing):
+    """Fails as told; leaves out the fsyncs, which would only make this test slow."""
+
+    def __getattribute__(self, name: str) -> Any:
+        made = super().__getattribute__(name)
+        if name != "fsync":
+            return made
+
+        def fsync(handle: int) -> None:
+            real, os.fsync = os.fsync, lambda _: None
+            try:
+                made(handle)
+            finally:
+                os.fsync = real
+
+        return fsync
+
+
+def build_small(root: Path) -> StoreManifest:
+    spec = make_spec(3)
+    return fill_store(begin_store(root, spec))
+
+
+def test_failure_of_any_call_is_typed_and_the_build_resumes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    count = Quick("any", -1, 0)
+    monkeypatch.setattr(files, "system", count)
+    truth = build_small(tmp_path / "truth")
+    calls, failed = count.made["any"], 0
+    for nth in range(1, calls + 1):
+        root = tmp_path / str(nth)
+        code = (errno.ENOSPC, errno.EIO, errno.EACCES)[nth % 3]
+        monkeypatch.setattr(files, "system", Quick("any", nth, code))
+        try:
+            manifest = build_small(root)
+        except PiCacheError as error:
+            failed += 1
+            assert isinstance(error, OSError) and str(tmp_path) in str(error)
+        else:
+            assert manifest.digest == truth.digest
+        monkeypatch.setattr(files, "system", Quick("any", -1, 0))
+        assert build_small(root).digest == truth.digest
+        assert verify(root / "stores" / truth.key) == []
+    assert calls > 200 and failed > calls // 2
+
+
+BUILDER = """
+import sys
+from pathlib import Path
+from tests.pi_cache.made import begin_store, fill_store, make_spec
+from pi_cache.layout import Layout
+build = begin_store(Path(sys.argv[1]), make_spec(200), Layout(shard_samples=4, chunk_samples=4))
+print("begun", flush=True)
+fill_store(build)
+print("finished", flush=True)
+"""
+
+
+def test_kill_and_resume_gives_the_same_store(tmp_path: Path) -> None:
+    spec, layout = make_spec(200), Layout(shard_samples=4, chunk_samples=4)
+    truth = fill_store(begin_store(tmp_path / "truth", spec, layout))
+    root, done, delay = tmp_path / "root", 0, 0.02
+    for _ in range(4):
+        with subprocess.Popen(
+            [sys.executable, "-c", BUILDER, str(root)], stdout=subprocess.PIPE, cwd=ROOT
+        ) as process:
+            assert process.stdout is not None and process.stdout.readline() == b"begun\n"
+            time.sleep(delay)
+            process.send_signal(signal.SIGKILL)
+        delay *= 2
+        build = open_build(root / "stores" / spec.key)
+        left = len(missing_shards(build))
+        assert build.shards - left >= done
+        done = build.shards - left
+    assert done > 0
+    manifest = fill_store(begin_store(root, spec, layout))
+    assert (manifest.digest, manifest.files) == (truth.digest, truth.files)
+    assert verify(build.path) == []
+
+
+def race(root: Path, results: Any) -> None:
+    manifest = fill_store(begin_store(root, make_spec(60)))
+    results.put((manifest.key, manifest.digest, manifest.created))
+
+
+def test_racing_builders_end_with_one_store(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("spawn")
+    results = context.Queue()
+    racers = [context.Process(target=race, args=(tmp_path, results)) for _ in range(3)]
+    for racer in racers:
+        racer.start()
+    seen = {results.get(timeout=60) for _ in racers}
+    for racer in racers:
+        racer.join()
+    assert len(seen) == 1
+    path = tmp_path / "stores" / make_spec(60).key
+    assert verify(path) == []
+    np.testing.assert_array_equal(
+        open_store(path).read_all("images"), make_columns(make_spec(60))["images"]
+    )
+
+
+def test_open_build_of_nothing(tmp_path: Path) -> None:
+    with pytest.raises(StoreNotFound, match="no store was begun"):
+        open_build(tmp_path)

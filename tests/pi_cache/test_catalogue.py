@@ -1,0 +1,66 @@
+"""What lies in a cache, and why a spec is not there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pi_cache import catalogue, open_store
+from pi_cache.errors import StoreNotFound
+from pi_cache.integrity import verify
+from tests.pi_cache.made import begin_store, make_spec, make_store
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    make_store(tmp_path, make_spec(5))
+    make_store(tmp_path, make_spec(5, sigma=0.1))
+    begin_store(tmp_path, make_spec(6))
+    return tmp_path
+
+
+def test_default_root(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PI_CACHE", str(tmp_path))
+    assert catalogue.default_root() == tmp_path
+    monkeypatch.delenv("PI_CACHE")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert catalogue.default_root().name == "pi-cache"
+
+
+def test_stores_of_every_state(root: Path) -> None:
+    broken = root / "stores" / make_spec(5).key / "manifest.json"
+    broken.write_bytes(b"{}")
+    states = {entry.key: entry.state for entry in catalogue.stores(root)}
+    assert states == {
+        make_spec(5).key: "damaged",
+        make_spec(5, sigma=0.1).key: "finished",
+        make_spec(6).key: "unfinished",
+    }
+    assert catalogue.stores(root / "absent") == []
+
+
+def test_a_miss_is_explained(root: Path) -> None:
+    wanted = make_spec(5, sigma=0.1, weight="one")
+    with pytest.raises(StoreNotFound, match="no store"):
+        open_store(wanted.key, root=root)
+    found = catalogue.nearest(root, wanted)
+    assert found is not None
+    entry, fields = found
+    assert entry.key == make_spec(5, sigma=0.1).key
+    assert fields == {"image.weight": ("linear", "one")}
+    assert catalogue.nearest(root / "absent", wanted) is None
+
+
+def test_diagrams_are_found_for_another_image(root: Path) -> None:
+    path = catalogue.with_diagrams(root, make_spec(5, sigma=9.0).diagram_key)
+    assert path is not None and verify(path) == []
+    assert catalogue.with_diagrams(root, make_spec(6).diagram_key) is None
+
+
+def test_ambiguous_prefix(root: Path) -> None:
+    folder = root / "stores"
+    (folder / ("ab12" + "0" * 60)).mkdir()
+    (folder / ("ab12" + "1" * 60)).mkdir()
+    with pytest.raises(StoreNotFound, match="fits 2 stores: ab1200000000, ab1211111111"):
+        catalogue.find(root, "ab12")

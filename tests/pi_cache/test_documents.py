@@ -1,0 +1,148 @@
+"""Blueprint, record and manifest: whole or refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pi_cache import open_store
+from pi_cache.errors import CorruptStore, InvalidSpec, SourceError, UnsupportedFormat
+from pi_cache.layout import Column, Layout, SampleTable
+from pi_cache.manifest import Blueprint, ShardRecord, StoreManifest, merged, parse_files
+from pi_cache.specs import canonical_digest
+from tests.pi_cache.made import begin_store, fill_store, make_spec, make_store
+
+KINDS: dict[str, Any] = {
+    "blueprint.json": Blueprint,
+    "ledger/000001.json": ShardRecord,
+    "ledger/table.json": ShardRecord,
+    "manifest.json": StoreManifest,
+}
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_store(tmp_path_factory.mktemp("cache"))
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_round_trip(path: Path, name: str) -> None:
+    data = (path / name).read_bytes()
+    assert KINDS[name].from_bytes(data).to_bytes() == data
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_any_flipped_bit_is_refused(path: Path, name: str) -> None:
+    data = bytearray((path / name).read_bytes())
+    document = json.loads(data)
+    for position in range(0, len(data), 7):
+        data[position] ^= 1
+        try:
+            same = json.loads(data) == document
+        except ValueError:
+            same = False
+        if not same:
+            with pytest.raises((CorruptStore, UnsupportedFormat), match=r"this|format"):
+                KINDS[name].from_bytes(bytes(data))
+        data[position] ^= 1
+
+
+@pytest.mark.parametrize("version", [0, 2, 99])
+@pytest.mark.parametrize("name", KINDS)
+def test_another_format_version_is_refused(path: Path, name: str, version: int) -> None:
+    document = json.loads((path / name).read_bytes())
+    document["format_version"] = version
+    with pytest.raises(UnsupportedFormat, match=f"format {version} .* reads 1; install a newer"):
+        KINDS[name].from_bytes(json.dumps(document).encode())
+
+
+def test_a_store_of_another_version_is_refused(tmp_path: Path) -> None:
+    path = make_store(tmp_path)
+    document = json.loads((path / "manifest.json").read_bytes())
+    (path / "manifest.json").write_text(json.dumps(document | {"format_version": 2}))
+    with pytest.raises(UnsupportedFormat, match=r"manifest.json: manifest format 2"):
+        open_store(path)
+
+
+def seal(document: dict[str, Any]) -> bytes:
+    document.pop("checksum", None)
+    return json.dumps(document | {"checksum": canonical_digest(document)}).encode()
+
+
+def test_a_manifest_must_agree_with_itself(path: Path) -> None:
+    document = json.loads((path / "manifest.json").read_bytes())
+    for change in ({"key": "0" * 64}, {"digest": "0" * 64}):
+        with pytest.raises(CorruptStore, match="disagrees with itself"):
+            StoreManifest.from_bytes(seal(document | change))
+    with pytest.raises(CorruptStore, match="cannot be read"):
+        StoreManifest.from_bytes(seal(document | {"more": 1}))
+
+
+@pytest.mark.parametrize(
+    "name", ["../x", "data.zarr/../../x", "/etc/passwd", "manifest.json", "", "data.zarr\\..\\x"]
+)
+def test_paths_stay_in_the_store(name: str) -> None:
+    with pytest.raises(CorruptStore, match=r"only files inside data.zarr"):
+        parse_files({name: {"size": 1, "sha256": "0" * 64}})
+
+
+@pytest.mark.parametrize("text", [b"", b"[]", b"{", b'{"a": NaN}', b'{"a": 1, "a": 1}', b"\xff"])
+def test_what_is_no_document(text: bytes) -> None:
+    with pytest.raises(CorruptStore, match="this shard record"):
+        ShardRecord.from_bytes(text)
+
+
+def test_statistics_are_merged_by_name() -> None:
+    one = {"count": 2, "max_x": 3, "min_x": 1, "histogram": [1, 2], "deep": {"min": 4}}
+    two = {"count": 5, "max_x": 2, "min_x": 0, "histogram": [3, 4], "deep": {"min": 9}, "new": 1}
+    assert merged([one, two]) == {
+        "count": 7,
+        "max_x": 3,
+        "min_x": 0,
+        "histogram": [4, 6],
+        "deep": {"min": 4},
+        "new": 1,
+    }
+
+
+def test_layout_and_columns_are_checked() -> None:
+    assert Layout(shard_samples=100).shard_samples == 104
+    assert Layout.mapped(shard_samples=100).shard_samples == 100
+    with pytest.raises(InvalidSpec, match="codec must be one of blosc-lz4, none"):
+        Layout(codec="zip")
+    with pytest.raises(InvalidSpec, match="shard_samples must be at least 1"):
+        Layout(shard_samples=0)
+    with pytest.raises(InvalidSpec, match="plain word"):
+        Column(name="../x", shape=(), dtype="uint8", dimensions=())
+    with pytest.raises(InvalidSpec, match="dtype must be one of"):
+        Column(name="x", shape=(), dtype="object", dimensions=())
+    with pytest.raises(InvalidSpec, match="of one length"):
+        Column(name="x", shape=(2,), dtype="uint8", dimensions=())
+
+
+def test_tables_are_checked() -> None:
+    with pytest.raises(SourceError, match="2 ids has 1 labels, 3 groups"):
+        SampleTable(ids=["a", "b"], labels=[0], groups=["a", "b", "c"])  # type: ignore[arg-type]
+    with pytest.raises(SourceError, match="must be unique"):
+        SampleTable(ids=["a", "a"], labels=[0, 1])  # type: ignore[arg-type]
+
+
+def test_a_table_may_have_neither_groups_nor_splits(tmp_path: Path) -> None:
+    from pi_cache.layout import standard_columns
+    from pi_cache.store import begin
+    from tests.pi_cache.made import CHANNELS
+
+    spec = make_spec(2)
+    table = SampleTable(ids=["a", "b"], labels=[0, 1])  # type: ignore[arg-type]
+    build = begin(tmp_path, spec, table, standard_columns(spec.image, CHANNELS))
+    assert not (build.path / "data.zarr/groups").exists()
+    assert begin_store(tmp_path / "x", spec).blueprint.tables == (
+        "ids",
+        "labels",
+        "groups",
+        "splits",
+    )
+    assert fill_store(begin_store(tmp_path / "x", spec)).samples == 2

@@ -1,0 +1,288 @@
+"""Any order, any process; a damaged file never gives a byte."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import pickle
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import pi_cache.reader
+from pi_cache import Store, open_store
+from pi_cache.errors import CorruptStore, InvalidSpec, StoreNotFound, UnfinishedStore
+from pi_cache.layout import Layout
+from pi_cache.manifest import StoreManifest
+from tests.pi_cache.made import (
+    CHANNELS,
+    begin_store,
+    fill_store,
+    make_columns,
+    make_spec,
+    make_store,
+)
+
+SAMPLES = 27
+LAYOUTS = {
+    "chunked": Layout(shard_samples=8, chunk_samples=4),
+    "mapped": Layout.mapped(shard_samples=8),
+}
+
+
+@pytest.fixture(scope="module", params=list(LAYOUTS))
+def path(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("cache") / "한글 캐시"
+    return make_store(root, make_spec(SAMPLES), LAYOUTS[request.param])
+
+
+@pytest.fixture(scope="module")
+def store(path: Path) -> Store:
+    return open_store(path)
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Path:
+    """A store that the test may damage."""
+    return make_store(tmp_path, make_spec(SAMPLES))
+
+
+indices = st.lists(st.integers(-SAMPLES, SAMPLES - 1), max_size=40)
+bounds = st.none() | st.integers(-SAMPLES - 2, SAMPLES + 2)
+slices = st.builds(slice, bounds, bounds, st.sampled_from([None, 1, 2, 7, -1, -3]))
+
+
+@settings(max_examples=150, deadline=None)
+@given(rows=indices | slices | st.lists(st.booleans(), min_size=SAMPLES, max_size=SAMPLES))
+def test_read_follows_numpy(store: Store, rows: Any) -> None:
+    truth = make_columns(store.spec)
+    rows = rows if isinstance(rows, slice) else np.array(rows, dtype=None if rows else int)
+    for name in ("images", "status", "inputs"):
+        np.testing.assert_array_equal(store.read(name, rows), truth[name][rows])
+
+
+@settings(max_examples=100, deadline=None)
+@given(rows=indices | slices)
+def test_diagrams_follow_the_offsets(store: Store, rows: Any) -> None:
+    truth = make_columns(store.spec)
+    wanted = np.arange(SAMPLES)[rows if isinstance(rows, slice) else np.array(rows, int)]
+    points, offsets = store.diagrams(rows)
+    assert offsets.shape == (len(wanted), CHANNELS + 1)
+    for row, i in enumerate(wanted):
+        for c in range(CHANNELS):
+            expected = truth["points"][slice(*truth["offsets"][i, c : c + 2])]
+            np.testing.assert_array_equal(points[slice(*offsets[row, c : c + 2])], expected)
+    assert not len(wanted) or offsets[-1, -1] == len(points)
+
+
+def test_out_is_filled(store: Store) -> None:
+    out = np.empty((3, CHANNELS, 6, 6), np.float16)
+    assert store.read("images", [9, 2, 2], out=out) is out
+    np.testing.assert_array_equal(out, make_columns(store.spec)["images"][[9, 2, 2]])
+    with pytest.raises(InvalidSpec, match="out must be contiguous float16"):
+        store.read("images", [1], out=out)
+
+
+def test_wrong_requests(store: Store) -> None:
+    with pytest.raises(IndexError, match="sample 27 is not in a store of 27"):
+        store.read("images", [0, 27])
+    with pytest.raises(IndexError, match="one-dimensional"):
+        store.read("images", 3)
+    with pytest.raises(IndexError, match="whole numbers"):
+        store.read("images", [0.5])
+    with pytest.raises(IndexError, match="mask needs 27"):
+        store.read("images", [True])
+    with pytest.raises(InvalidSpec, match="no array 'image' in this store; it has images"):
+        store.read("image", [0])
+    with pytest.raises(IndexError, match=r"channel 3 is not in 0..2"):
+        store.diagram(0, 3)
+    with pytest.raises(InvalidSpec, match="axis must be birth or persistence"):
+        store.axis("death")
+    with pytest.raises(InvalidSpec, match="check must be one of"):
+        open_store(store.path, check="never")  # type: ignore[arg-type]
+
+
+def test_what_a_store_says(store: Store) -> None:
+    assert len(store) == store.samples == SAMPLES
+    assert "27 samples, images float16" in repr(store)
+    assert store.columns == ("images", "status", "offsets", "inputs")
+    np.testing.assert_allclose(store.axis("birth"), np.arange(6) / 6)
+    np.testing.assert_array_equal(store.status, make_columns(store.spec)["status"])
+
+
+def test_axis_of_a_legacy_grid(tmp_path: Path) -> None:
+    spec = make_spec(3, birth_range=(-1.0, 2.0), persistence_range=(0.0, 2.0), grid="legacy-persim")
+    spec = spec.replace(image=spec.image.replace(row_order="descending"))
+    store = open_store(make_store(tmp_path, spec))
+    np.testing.assert_allclose(store.axis("birth"), np.linspace(-1, 2, 6))
+    np.testing.assert_allclose(store.axis("persistence"), np.linspace(2, 0, 6))
+
+
+def test_open_by_key_and_by_prefix(own: Path) -> None:
+    root, key = own.parents[1], own.name
+    for name in (key, key[:7], key[:7].upper()):
+        assert open_store(name, root=root).path == own
+    with pytest.raises(StoreNotFound, match="first 4 or more"):
+        open_store("zz", root=root)
+    with pytest.raises(StoreNotFound, match="pi-cache ls"):
+        open_store("0123456", root=root)
+    with pytest.raises(StoreNotFound, match="no store in"):
+        open_store(root)
+
+
+def answer(store: Store, queue: Any) -> None:
+    queue.put(store.read("images", [20, 3]).tobytes() + store.diagrams([26])[0].tobytes())
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+@pytest.mark.filterwarnings("ignore:.*use of fork.*:DeprecationWarning")
+def test_other_processes_read_the_same(store: Store, method: str) -> None:
+    store.read("images", [0])
+    expected = store.read("images", [20, 3]).tobytes() + store.diagrams([26])[0].tobytes()
+    context = multiprocessing.get_context(method)
+    queue = context.Queue()
+    workers = [context.Process(target=answer, args=(store, queue)) for _ in range(2)]
+    for worker in workers:
+        worker.start()
+    assert [queue.get(timeout=60) for _ in workers] == [expected] * 2
+    for worker in workers:
+        worker.join()
+
+
+def test_pickle_carries_no_handles(store: Store) -> None:
+    store.read_all("images")
+    data = pickle.dumps(store)
+    assert len(data) < 1000
+    again = pickle.loads(data)  # noqa: S301
+    assert again._open == {} and again.manifest == store.manifest
+
+
+def test_pickle_notices_another_store(tmp_path: Path) -> None:
+    path = make_store(tmp_path / "a", make_spec(5))
+    data = pickle.dumps(open_store(path))
+    other = make_store(tmp_path / "b", make_spec(6))
+    path.rename(tmp_path / "old")
+    other.rename(path)
+    with pytest.raises(CorruptStore, match="another store lies here"):
+        pickle.loads(data)  # noqa: S301
+
+
+def test_many_shards_use_few_handles(own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pi_cache.reader, "OPEN_SHARDS", 2)
+    store = open_store(own)
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    for _ in range(3):
+        store.read_all("images")
+    assert len(store._open) == 2
+    assert len(list(Path("/proc/self/fd").iterdir())) <= before + 2
+
+
+def flip(path: Path, position: int) -> None:
+    data = bytearray(path.read_bytes())
+    data[position] ^= 1
+    path.write_bytes(data)
+
+
+IMAGES = "data.zarr/images/c.1.0.0.0"
+DAMAGES: dict[str, Callable[[Path], object]] = {
+    "first bit": lambda path: flip(path / IMAGES, 0),
+    "middle bit": lambda path: flip(path / IMAGES, 100),
+    "index bit": lambda path: flip(path / IMAGES, -10),
+    "zeros": lambda path: (path / IMAGES).write_bytes(bytes((path / IMAGES).stat().st_size)),
+}
+AT_OPENING: dict[str, Callable[[Path], object]] = {
+    "shorter": lambda path: os.truncate(path / IMAGES, 100),
+    "empty": lambda path: os.truncate(path / IMAGES, 0),
+    "longer": lambda path: (path / IMAGES).write_bytes((path / IMAGES).read_bytes() + b"x"),
+    "deleted": lambda path: (path / IMAGES).unlink(),
+    "swapped": lambda path: (path / IMAGES).write_bytes(
+        (path / IMAGES.replace("c.1", "c.0")).read_bytes()
+    ),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_damage_is_found_before_any_byte(own: Path, damage: str) -> None:
+    DAMAGES[damage](own)
+    store = open_store(own)
+    np.testing.assert_array_equal(store.read("images", [0, 7]), store.read("images", [0, 7]))
+    for rows in ([8], slice(None), [0, 15]):
+        with pytest.raises(CorruptStore, match=r"images/c.1.0.0.0: expected SHA-256 .*, got"):
+            store.read("images", rows)
+
+
+@pytest.mark.parametrize("damage", AT_OPENING)
+def test_missing_and_short_files_are_found_at_opening(own: Path, damage: str) -> None:
+    AT_OPENING[damage](own)
+    with pytest.raises(CorruptStore, match=r"images/c.1.0.0.0 (has|is missing)"):
+        open_store(own)
+
+
+@pytest.mark.parametrize("damage", AT_OPENING)
+def test_damage_after_opening(own: Path, damage: str) -> None:
+    store = open_store(own)
+    AT_OPENING[damage](own)
+    with pytest.raises(CorruptStore, match=r"images/c.1.0.0.0"):
+        store.read("images", [8])
+
+
+def test_size_check_still_has_the_chunk_checksums(own: Path) -> None:
+    store = open_store(own, check="size")
+    for position in range(0, (own / IMAGES).stat().st_size, 37):
+        flip(own / IMAGES, position)
+        with pytest.raises(CorruptStore, match=r"damaged|expected"):
+            open_store(own, check="size").read("images", slice(8, 16))
+        flip(own / IMAGES, position)
+    store.read_all("images")
+
+
+def test_always_checks_again(own: Path) -> None:
+    once, always = open_store(own), open_store(own, check="always")
+    for store in (once, always):
+        store.read("images", [8])
+    flip(own / IMAGES, -10)
+    once.read("images", [8])
+    with pytest.raises(CorruptStore, match="expected SHA-256"):
+        always.read("images", [8])
+
+
+@pytest.mark.parametrize("table", ["ids", "labels", "groups", "splits"])
+def test_damaged_tables_are_found(own: Path, table: str) -> None:
+    flip(own / f"data.zarr/{table}/c.0", 20)
+    with pytest.raises(CorruptStore, match=f"{table}/c.0: expected SHA-256"):
+        getattr(open_store(own), table)
+
+
+def test_a_finished_store_can_be_read_only(own: Path) -> None:
+    for path in [own, *own.rglob("*")]:
+        path.chmod(0o555 if path.is_dir() else 0o444)
+    try:
+        assert len(open_store(own).read_all("images")) == SAMPLES
+    finally:
+        for path in [own, *own.rglob("*")]:
+            path.chmod(0o755)
+
+
+def test_unfinished_is_told_from_absent(tmp_path: Path) -> None:
+    build = begin_store(tmp_path, make_spec())
+    with pytest.raises(UnfinishedStore, match="begun and not finished"):
+        open_store(build.path)
+    manifest: StoreManifest = fill_store(build)
+    assert open_store(manifest.key, root=tmp_path).manifest == manifest
+
+
+def test_reading_needs_no_zarr(own: Path) -> None:
+    code = (
+        "import sys, pi_cache\n"
+        f"store = pi_cache.open_store({str(own)!r})\n"
+        "store.read_all('images'), store.diagram(0, 0), store.ids, store.labels\n"
+        "assert not {'zarr', 'asyncio', 'concurrent.futures'} & set(sys.modules), 'imported'\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,0 +1,96 @@
+"""Shards as bytes: what goes in comes out, and zarr-python agrees on every byte it reads."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from numpy.typing import NDArray
+
+from pi_cache.errors import CorruptStore
+from pi_cache.shards import (
+    CHECKSUM,
+    CODECS,
+    RESIDUE,
+    ShardFormat,
+    decode,
+    encode,
+    google_crc32c,
+    parse_index,
+)
+
+DTYPES = ["float16", "float32", "float64", "uint8", "int64"]
+
+
+@st.composite
+def shards(draw: st.DrawFn) -> tuple[ShardFormat, NDArray[Any]]:
+    chunk = draw(st.integers(1, 5))
+    shard = ShardFormat(
+        rows=chunk * draw(st.integers(1, 5)),
+        chunk_rows=chunk,
+        row_shape=draw(st.sampled_from([(), (2,), (3, 4)])),
+        dtype=np.dtype(draw(st.sampled_from(DTYPES))),
+        codec=draw(st.sampled_from(CODECS)),
+    )
+    count = draw(st.integers(0, shard.rows))
+    return shard, draw(hnp.arrays(shard.dtype, (count, *shard.row_shape)))
+
+
+@settings(max_examples=200, deadline=None)
+@given(shards())
+def test_round_trip(case: tuple[ShardFormat, NDArray[Any]]) -> None:
+    shard, rows = case
+    data = encode(rows, shard)
+    assert data == encode(rows.copy(), shard)
+    np.testing.assert_array_equal(decode(data, shard, len(rows)), rows)
+    index = parse_index(data[-shard.index_bytes :], shard)
+    present = -(-len(rows) // shard.chunk_rows)
+    assert (index[present:] == -1).all()
+    starts, sizes = index[:present].T
+    assert starts.tolist() == np.concatenate([[0], np.cumsum(sizes)])[:present].tolist()
+    assert sizes.sum() + shard.index_bytes == len(data)
+
+
+@settings(max_examples=200, deadline=None)
+@given(case=shards(), where=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))
+def test_any_flipped_bit_raises(
+    case: tuple[ShardFormat, NDArray[Any]], where: float, bit: int
+) -> None:
+    shard, rows = case
+    data = bytearray(encode(rows, shard))
+    data[int(where * len(data))] ^= 1 << bit
+    with pytest.raises(CorruptStore, match=r"damaged|holds"):
+        decode(bytes(data), shard, len(rows))
+
+
+def test_byte_order_of_the_input_does_not_matter() -> None:
+    shard = ShardFormat(8, 4, (), np.dtype("f4"))
+    rows = np.arange(8, dtype="f4")
+    assert encode(rows.astype(">f4"), shard) == encode(rows, shard)
+
+
+def test_padding_is_fill_and_absent_rows_read_as_fill() -> None:
+    shard = ShardFormat(8, 4, (), np.dtype("f4"))
+    rows = decode(encode(np.ones(3, "f4"), shard), shard, 8)
+    np.testing.assert_array_equal(rows, [1, 1, 1, *[np.nan] * 5])
+    status = ShardFormat(8, 4, (), np.dtype("u1"), fill=255)
+    assert decode(encode(np.ones(3, "u1"), status), status, 5).tolist() == [1, 1, 1, 255, 255]
+
+
+def test_wrong_sizes_are_refused() -> None:
+    shard = ShardFormat(8, 4, (), np.dtype("f4"))
+    data = encode(np.ones(8, "f4"), shard)
+    with pytest.raises(CorruptStore, match="shorter than its index"):
+        decode(data[:5], shard, 8)
+    with pytest.raises(CorruptStore, match="holds 16 bytes, expected 32"):
+        decode(data, ShardFormat(8, 4, (), np.dtype("f8")), 8)
+
+
+def test_residue_is_what_any_checksum_gives() -> None:
+    for data in (b"", b"a", bytes(1000)):
+        checksum = google_crc32c.value(data).to_bytes(CHECKSUM, "little")
+        assert google_crc32c.value(data + checksum) == RESIDUE
