@@ -1,0 +1,72 @@
+"""Data sources by the words of the command line: `digits`, or `KIND:PATH`.
+
+Importing this imports no decoder and no numerical library but NumPy; opening a source does.
+"""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+from typing import Any
+
+from pi_cache.errors import SourceError
+from pipeline.sources.base import Reader, Samples, Source, read_samples
+from pipeline.sources.kinds import KINDS, Kind
+
+__all__ = ["KINDS", "Kind", "Reader", "Samples", "Source", "open_source", "read_samples"]
+
+
+def open_source(text: str, *, split: str | None = None, **options: Any) -> Source:
+    """The source of `digits` or `KIND:PATH`; with `split`, that part of it.
+
+    options: those of the kind, see KINDS. Raises SourceError for an unknown kind, an option that
+    the kind has not, or data that cannot be read.
+    """
+    name, _, path = text.partition(":")
+    kind = KINDS.get(name)
+    if kind is None:
+        raise SourceError(_unknown(text))
+    if bool(path) != bool(kind.path):
+        raise SourceError(f"source {text!r} is written {written(name)}; layout: {kind.layout}")
+    wrong = sorted(set(options) - set(kind.options))
+    if wrong:
+        known = ", ".join(("split", *kind.options))
+        raise SourceError(f"{name} has no option {', '.join(wrong)}; it has {known}")
+    source = kind.open(path, **options)
+    return source if split is None else source.part(split)
+
+
+def written(name: str) -> str:
+    """How a source of this kind is written, such as `array:FILE`."""
+    path = KINDS[name].path
+    return f"{name}:{path}" if path else name
+
+
+def _unknown(text: str) -> str:
+    """The message for words that are no source: the nearest kind, or what a path looks like."""
+    name, colon, path = text.partition(":")
+    near = difflib.get_close_matches(name.lower(), KINDS, n=1)
+    if Path(text).expanduser().exists():
+        hint = f", but a path: write {_guess(Path(text).expanduser())}:{text}"
+    elif near:
+        hint = f"; did you mean {near[0]}{colon}{path}?"
+    else:
+        hint = ""
+    return f"{text!r} is no source{hint} (sources: {', '.join(map(written, KINDS))})"
+
+
+def _guess(path: Path) -> str:
+    """The kind that a path looks like."""
+    names = sorted(entry.name for entry in path.iterdir()) if path.is_dir() else [path.name]
+    for name in names:
+        if name.endswith((".npy", ".npz")) or name in ("zarr.json", ".zarray"):
+            return "array"
+        if name.endswith(".ts"):
+            return "ucr"
+        if name == "wnids.txt":
+            return "tiny-imagenet"
+        if name.startswith(("data_batch_", "cifar-10-")):
+            return "cifar10"
+        if name.startswith(("fine_label_names", "cifar-100-")):
+            return "cifar100"
+    return "imagefolder"

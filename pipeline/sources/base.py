@@ -17,6 +17,9 @@ import numpy as np
 from pi_cache.errors import SampleError, SourceError
 from pi_cache.specs import SourceSpec, Status, canonical_json
 
+PROBED = 16
+"""Values of a channel that are compared first to see whether it is constant."""
+
 
 class Reader(Protocol):
     """Where the samples of one source lie. Picklable; opens nothing until it is asked."""
@@ -86,6 +89,13 @@ class Source:
         if len(set(self.ids)) != len(self.ids):
             twice = [name for name, count in Counter(self.ids).items() if count > 1][:3]
             raise SourceError(f"{where} has duplicate ids, such as {twice}; ids must be unique")
+        low, high = int(self.labels.min()), int(self.labels.max())
+        classes = len(self.label_names)
+        if low < -1 or (classes and high >= classes):
+            raise SourceError(
+                f"{where} has labels from {low} to {high}, expected -1 (none) or 0..."
+                f"{classes - 1 if classes else ''}; number the classes from 0"
+            )
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -103,6 +113,21 @@ class Source:
             splits=self.splits[start:stop],
             reader=self.reader.slice(start, stop),
         )
+
+    def part(self, split: str) -> Self:
+        """The samples of one split, such as "train". Raises SourceError for an unknown one."""
+        members = np.flatnonzero(np.asarray(self.splits, dtype=np.str_) == split)
+        where = f"{self.kind}:{self.location}"
+        if not len(members):
+            known = ", ".join(dict.fromkeys(name or "none" for name in self.splits))
+            raise SourceError(f"{where} has no samples in split {split!r}; its splits: {known}")
+        start, stop = int(members[0]), int(members[-1]) + 1
+        if stop - start != len(members):
+            raise SourceError(
+                f"the samples of split {split!r} do not lie together in {where};"
+                " sort the samples by split, or use them all"
+            )
+        return self[start:stop]
 
     def fingerprint(self) -> str:
         """SHA-256, in hexadecimal, of the samples' bytes and of all that is known of each."""
@@ -140,46 +165,57 @@ class Samples:
     """What was read: raw arrays, a status each, and a message for each that is not OK.
 
     arrays: (n, *shape) when all shapes agree (zeros where a sample could not be read), else a list.
+    flat: how many channels of usable samples are constant, over all of them; a cloud has one.
     """
 
     arrays: np.ndarray | list[np.ndarray]
     status: np.ndarray
     problems: dict[int, str]
+    flat: int = 0
 
 
 def read_samples(source: Source) -> Samples:
-    """Every sample of the source, checked: decodable, right shape, finite, not empty."""
+    """Every sample of the source, checked: decodable, right shape, finite, not empty.
+
+    A bad sample has its status and message; SourceError is raised where none can be read.
+    """
     status = np.zeros(len(source), dtype=np.uint8)
     problems: dict[int, str] = {}
-    together = source.reader.read_together()
+    arrays: np.ndarray | list[np.ndarray] | None = source.reader.read_together()
+    if arrays is None:
+        arrays = _read_each(source, status, problems)
+    flat = _check_values(source, arrays, status, problems)
+    return Samples(arrays, status, problems, flat)
+
+
+def _read_each(
+    source: Source, status: np.ndarray, problems: dict[int, str]
+) -> np.ndarray | list[np.ndarray]:
+    """One array a sample; one that cannot be used stays zeros and has its status set."""
+    shape = tuple(size or 0 for size in source.shape)
     arrays: np.ndarray | list[np.ndarray]
-    if together is not None:
-        arrays = together
+    if None in source.shape:
+        arrays = [np.zeros(shape, source.dtype)] * len(source)
     else:
-        arrays = _stack(source, _read_each(source, status, problems))
-    _check_values(source, arrays, status, problems)
-    return Samples(arrays, status, problems)
-
-
-def _read_each(source: Source, status: np.ndarray, problems: dict[int, str]) -> list[np.ndarray]:
-    """One array a sample; a sample that cannot be used is empty and has its status set."""
-    arrays = []
-    for position, name in enumerate(source.ids):
+        arrays = np.zeros((len(source), *shape), source.dtype)
+    read = source.reader.read
+    for position in range(len(source)):
         try:
-            array = source.reader.read(position)
-            _check_shape(array, source)
+            array = read(position)
+            if array.shape != source.shape:
+                _check_shape(array, source)
         except SampleError as error:
             status[position] = error.status
-            problems[position] = f"{name}: {error}"
-            array = np.zeros(tuple(size or 0 for size in source.shape), np.uint8)
-        arrays.append(array)
+            problems[position] = f"{source.ids[position]}: {error}"
+        else:
+            arrays[position] = array
     return arrays
 
 
 def _check_shape(array: np.ndarray, source: Source) -> None:
+    expected = source.shape
     if 0 in array.shape:
         raise SampleError(Status.EMPTY, f"has shape {array.shape}, without any value")
-    expected = source.shape
     if len(array.shape) != len(expected) or any(
         want is not None and got != want for got, want in zip(array.shape, expected, strict=True)
     ):
@@ -189,42 +225,80 @@ def _check_shape(array: np.ndarray, source: Source) -> None:
         )
 
 
-def _stack(source: Source, arrays: list[np.ndarray]) -> np.ndarray | list[np.ndarray]:
-    if None in source.shape:
-        return arrays
-    kinds = {array.dtype for array in arrays}
-    return np.stack(arrays, dtype=max(kinds, key=lambda kind: kind.itemsize))
-
-
 def _check_values(
     source: Source,
     arrays: np.ndarray | list[np.ndarray],
     status: np.ndarray,
     problems: dict[int, str],
-) -> None:
-    """Set NAN, INF and CONSTANT (every channel is one value) where nothing else was set."""
-    for position in _suspects(arrays):
+) -> int:
+    """Set NAN, INF and CONSTANT (every channel is one value) where nothing else was set.
+
+    Returns the number of constant channels of the samples that stay usable.
+    """
+    finite, constant = _survey(arrays, cloud=source.sample == "cloud")
+    flat = 0
+    for position in np.flatnonzero(~finite | constant.any(axis=1)).tolist():
         if status[position]:
             continue
-        array = np.asarray(arrays[position])
-        if array.dtype.kind == "f" and not np.isfinite(array).all():
-            code = Status.NAN if np.isnan(array).any() else Status.INF
-            where = np.unravel_index(np.argmin(np.isfinite(array)), array.shape)
-            place = tuple(int(i) for i in where)
-            message = f"has {code.name} at {place}; fill or leave out such values before"
+        if not finite[position]:
+            code, message = _not_finite(np.asarray(arrays[position]))
         else:
+            flat += int(constant[position].sum())
+            if not constant[position].all():
+                continue
             code, message = Status.CONSTANT, "every channel is constant: its diagrams are empty"
         status[position] = code
         problems[position] = f"{source.ids[position]}: {message}"
+    return flat
 
 
-def _suspects(arrays: np.ndarray | list[np.ndarray]) -> np.ndarray:
-    """Positions of samples with a non-finite value or with no change within any channel."""
-    if isinstance(arrays, np.ndarray) and len(arrays):
-        inner = tuple(range(1, arrays.ndim - 1))
-        low, high = arrays.min(axis=inner), arrays.max(axis=inner)  # (n, C)
-        changing = (low != high).any(axis=1)
-        if arrays.dtype.kind == "f":
-            changing &= (np.isfinite(low) & np.isfinite(high)).all(axis=1)
-        return np.flatnonzero(~changing)
-    return np.array([i for i, array in enumerate(arrays) if len(_suspects(array[None]))], np.int64)
+def _not_finite(array: np.ndarray) -> tuple[Status, str]:
+    code = Status.NAN if np.isnan(array).any() else Status.INF
+    where = np.unravel_index(np.argmin(np.isfinite(array)), array.shape)
+    place = tuple(int(index) for index in where)
+    return code, f"has {code.name} at {place}; fill or leave out such values before"
+
+
+def _survey(arrays: np.ndarray | list[np.ndarray], *, cloud: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Whether each sample is finite (n,), and whether each of its channels is constant (n, C)."""
+    if isinstance(arrays, list):
+        each = [_survey(array[None], cloud=cloud) for array in arrays]
+        return np.concatenate([one for one, _ in each]), np.concatenate([one for _, one in each])
+    if 0 in arrays.shape:
+        channels = 1 if cloud else arrays.shape[-1]
+        return np.ones(len(arrays), bool), np.ones((len(arrays), channels), bool)
+    flat = arrays.reshape(len(arrays), -1, arrays.shape[-1])  # (n, L, C)
+    constant = _constant(flat)
+    if cloud:
+        constant = np.asarray(constant.all(axis=1, keepdims=True))
+    return _finite(flat), constant
+
+
+def _finite(flat: np.ndarray) -> np.ndarray:
+    """Whether all values of each sample (n, L, C) are finite.
+
+    One sum a sample tells: only where it is not finite (it may have overflowed) is each value
+    looked at.
+    """
+    finite = np.ones(len(flat), bool)
+    if flat.dtype.kind != "f":
+        return finite
+    with np.errstate(over="ignore", invalid="ignore"):
+        sums = flat.reshape(len(flat), -1).sum(axis=1)
+    for position in np.flatnonzero(~np.isfinite(sums)):
+        finite[position] = np.isfinite(flat[position]).all()
+    return finite
+
+
+def _constant(flat: np.ndarray) -> np.ndarray:
+    """Whether each channel of samples (n, L, C) is one value: (n, C).
+
+    Most channels change within a few values of their middle; only the others are read in full.
+    """
+    middle = flat[:, flat.shape[1] // 2 :][:, :PROBED]
+    constant = (middle == middle[:, :1]).all(axis=1)
+    unsure = np.flatnonzero(constant.any(axis=1))
+    if len(unsure):
+        taken = flat[unsure]
+        constant[unsure] = (taken == taken[:, :1]).all(axis=1)
+    return np.asarray(constant)

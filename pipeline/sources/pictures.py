@@ -1,0 +1,70 @@
+"""From the bytes of an image file to an array, without trusting the bytes."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+from PIL import Image, ImageFile
+
+from pi_cache.errors import SampleError
+from pi_cache.specs import Status
+
+FORMATS = ("PNG", "JPEG")
+"""The only decoders that are ever started: each further one is more to attack."""
+
+SUFFIXES = (".png", ".jpg", ".jpeg")
+MODES = {"rgb": "RGB", "grey": "L"}
+LARGEST = 1 << 24
+"""Pixels; a larger image is refused from its header, before anything is decoded."""
+
+
+def decode(data: bytes, mode: str, size: tuple[int, int] | None = None) -> np.ndarray:
+    """The uint8 array (H, W, 3) of mode "RGB" or (H, W, 1) of mode "L" of a PNG or JPEG file.
+
+    Palette, CMYK and greyscale images are converted, an alpha channel is dropped, EXIF rotation
+    is not applied. size: (height, width) that is expected; None takes any.
+    Raises SampleError: UNDECODABLE, EMPTY (no bytes), WRONG_SHAPE or TOO_LARGE.
+    """
+    if not data:
+        raise SampleError(Status.EMPTY, "is a file of 0 bytes; replace it or leave it out")
+    ImageFile.LOAD_TRUNCATED_IMAGES = False  # another module may have changed it
+    try:
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            _check_size((image.height, image.width), size)
+            return _pixels(image, mode)
+    except SampleError:
+        raise
+    except (MemoryError, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise SampleError(Status.TOO_LARGE, f"is too large to decode ({error})") from error
+    except Exception as error:  # decoders raise anything, from SyntaxError to struct.error
+        reason = "no PNG or JPEG image" if "cannot identify" in str(error) else str(error)
+        message = f"cannot be decoded ({reason}); replace it or leave it out"
+        raise SampleError(Status.UNDECODABLE, message) from error
+
+
+def _check_size(got: tuple[int, int], expected: tuple[int, int] | None) -> None:
+    height, width = got
+    if height * width > LARGEST:
+        message = f"has {height} x {width} pixels, at most {LARGEST} are decoded; make it smaller"
+        raise SampleError(Status.TOO_LARGE, message)
+    if expected is not None and got != expected:
+        raise SampleError(
+            Status.WRONG_SHAPE,
+            f"has {height} x {width} pixels, expected {expected[0]} x {expected[1]} as in the"
+            " first image; resize all images to one size, or leave it out",
+        )
+
+
+def _pixels(image: Image.Image, mode: str) -> np.ndarray:
+    if image.mode[0] in "IF":  # Pillow clips 16-bit values at 255 instead of scaling them
+        raise SampleError(
+            Status.UNDECODABLE,
+            f"has 16 or more bits a value ({image.mode}), expected 8;"
+            " save it with 8 bits, or all images as a float array and use array:FILE.npy",
+        )
+    if image.mode != mode:
+        if image.mode == "P" and "transparency" in image.info:
+            image = image.convert("RGBA")  # straight to RGB, Pillow warns
+        image = image.convert(mode)
+    return np.asarray(image).reshape(image.height, image.width, -1)
