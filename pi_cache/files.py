@@ -11,6 +11,7 @@ import errno
 import hashlib
 import os
 import secrets
+import socket
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -112,6 +113,27 @@ def move_aside(path: Path, quarantine: Path) -> Path | None:
     return aside
 
 
+def sweep(temporary: Path) -> None:
+    """Remove what killed writers of this machine left behind."""
+    if not temporary.is_dir():
+        return
+    for path in temporary.iterdir():
+        host, _, rest = path.name.rpartition(".")[0].rpartition(".")
+        if host == socket.gethostname() and rest.isdigit() and not _runs(int(rest)):
+            _discard(path)
+
+
+def _runs(process: int) -> bool:
+    """Whether a process of this number exists; signal 0 only asks."""
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
 def put_back(aside: Path, path: Path) -> None:
     """Undo `move_aside`, unless the name has been taken meanwhile."""
     try:
@@ -140,7 +162,7 @@ def digest(path: Path) -> tuple[int, str]:
 def _write_temporary(folder: Path, data: Buffer) -> Path:
     """A new file with these bytes, on the disk and not only in the page cache."""
     for rewrite in range(REWRITES + 1):
-        name = folder / secrets.token_hex(16)
+        name = folder / f"{socket.gethostname()}.{os.getpid()}.{secrets.token_hex(8)}"
         try:
             _write(name, data)
             return name
@@ -164,18 +186,19 @@ def _write(name: Path, data: Buffer) -> None:
 
 def _link(name: Path, path: Path, data: Buffer) -> bool:
     """Whether `path` holds `data` after linking, whatever `link` replied."""
-    failure: PiCacheError | None = None
-    try:
-        _call("link", path, name, path)
-    except (StorageFailed, StorageFull) as error:
-        failure = error
-    try:
-        return _holds(path, data)
-    except FileNotFoundError:
-        if failure is not None and getattr(failure, "errno", None) != errno.EEXIST:
-            raise failure from None
-        # Moved aside by another builder between link and read back: no longer there.
-        return False
+    for _ in range(ATTEMPTS):
+        failure: OSError | None = None
+        try:
+            _call("link", path, name, path)
+        except (StorageFailed, StorageFull) as error:
+            failure = error
+        try:
+            return _holds(path, data)
+        except FileNotFoundError:
+            # Taken, and then moved aside by another builder before it was read: link again.
+            if failure is not None and failure.errno != errno.EEXIST:
+                raise failure from None
+    return False
 
 
 def _holds(path: Path, data: Buffer) -> bool:

@@ -163,13 +163,11 @@ class Store:
             indices = np.arange(start, stop, step)
         rows = _parse_indices(indices, len(self))
         out = _output(out, len(rows), shard.row_shape, shard.dtype)
-        order = None if (np.diff(rows) >= 0).all() else np.argsort(rows, kind="stable")
-        if order is None:
-            self._read_rising(name, rows, out)
+        if (np.diff(rows) >= 0).all():
+            self._read_rows(name, rows, out, None)
         else:
-            rising = np.empty_like(out)
-            self._read_rising(name, rows[order], rising)
-            out[order] = rising
+            order = np.argsort(rows, kind="stable")
+            self._read_rows(name, rows[order], out, order)
         return out
 
     def read_all(self, name: str, *, out: NDArray[Any] | None = None) -> NDArray[Any]:
@@ -234,14 +232,22 @@ class Store:
             self._shard(name, k).read_range(first, first + count, out[done : done + count])
             done += count
 
-    def _read_rising(self, name: str, rows: NDArray[np.intp], out: NDArray[Any]) -> None:
+    def _read_rows(
+        self,
+        name: str,
+        rows: NDArray[np.intp],
+        out: NDArray[Any],
+        places: NDArray[np.intp] | None,
+    ) -> None:
+        """Put ascending rows into `out`, one after the other or at `places`."""
         size = self.manifest.layout.shard_samples
         shards = rows // size
         cuts = [0, *(np.flatnonzero(np.diff(shards)) + 1).tolist(), len(rows)]
         for a, b in pairwise(cuts):
             if b > a:
                 k = int(shards[a])
-                self._shard(name, k).read_rows(rows[a:b] - k * size, out[a:b])
+                here = slice(a, b) if places is None else places[a:b]
+                self._shard(name, k).read_rows(rows[a:b] - k * size, out, here)
 
     def _format(self, name: str) -> Any:
         self.column(name)

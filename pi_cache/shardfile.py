@@ -80,12 +80,21 @@ class ShardFile:
         self.chunk_places: list[list[int]] = self.index.tolist()
         self.view = self._map() if shard.codec == "none" and shard.chunk_rows == 1 else None
 
-    def read_rows(self, rows: NDArray[np.intp], out: NDArray[Any]) -> None:
-        """Fill `out` (n, ...) with these rows; fastest when they ascend."""
+    def read_rows(
+        self, rows: NDArray[np.intp], out: NDArray[Any], places: slice | NDArray[np.intp]
+    ) -> None:
+        """Put these rows at `places` of `out`; fastest when rows ascend and places is a slice."""
         if self.view is not None:
             self._check_present(int(rows.max(initial=-1)) + 1)
-            out[...] = self.view[rows]
+            out[places] = self.view[rows]
             return
+        direct = isinstance(places, slice)
+        target = out[places] if direct else np.empty((len(rows), *out.shape[1:]), out.dtype)
+        self._decode_rows(rows, target)
+        if not direct:
+            out[places] = target
+
+    def _decode_rows(self, rows: NDArray[np.intp], out: NDArray[Any]) -> None:
         size = self.shard.chunk_rows
         chunks = rows // size
         cuts = [0, *(np.flatnonzero(np.diff(chunks)) + 1).tolist(), len(rows)]

@@ -98,6 +98,7 @@ def begin(
         created=now(),
     )
     build = Build(path, spec, _settle(path, blueprint))
+    files.sweep(build.temporary)
     _publish_spec(build)
     if not holds(build, TABLE_SHARD):
         write_files(build, TABLE_SHARD, _metadata(build, table))

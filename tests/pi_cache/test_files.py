@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
+import socket
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -143,3 +146,33 @@ def test_move_aside_and_back(tmp_path: Path) -> None:
     files.put_back(aside, path)
     assert path.read_bytes() == b"new"
     assert files.move_aside(tmp_path / "absent", tmp_path / "quarantine") is None
+
+
+def test_sweep_removes_what_dead_writers_left(tmp_path: Path) -> None:
+    host = socket.gethostname()
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    left = [f"{host}.{dead.pid}.aa"]
+    kept = [f"{host}.{os.getpid()}.aa", f"elsewhere.{dead.pid}.aa", "file"]
+    for name in left + kept:
+        (tmp_path / name).write_bytes(b"")
+    files.sweep(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(kept)
+    files.sweep(tmp_path / "absent")
+
+
+def test_a_name_that_is_taken_and_freed_is_linked_again(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Taken(files.System):
+        calls = 0
+
+        def link(self, source: Path, target: Path) -> None:  # type: ignore[override]
+            self.calls += 1
+            if self.calls == 1:
+                raise FileExistsError(errno.EEXIST, "taken")
+            os.link(source, target)
+
+    monkeypatch.setattr(files, "system", Taken())
+    publish(place)
+    assert place.read_bytes() == b"content"

@@ -82,7 +82,7 @@ def test_sharded_users_array(tmp_path: Path) -> None:
         tmp_path / "a", shape=(8, 2), shards=(4, 2), chunks=(2, 2), dtype="f4"
     )
     array[:] = 3
-    assert (np.asarray(open_zarr_array(path)[:]) == 3).all()
+    assert (np.asarray(open_zarr_array(tmp_path / "a")[:]) == 3).all()
 
 
 def v2(path: Path, **changes: Any) -> Path:
