@@ -167,5 +167,5 @@ def find_recipe(name: str) -> Recipe:
     if name not in RECIPES:
         near = difflib.get_close_matches(name, RECIPES, n=1)
         hint = f"; did you mean {near[0]}?" if near else ""
-        raise InvalidSpec(f"no recipe {name!r}{hint} There are: {', '.join(RECIPES)}")
+        raise InvalidSpec(f"no recipe {name!r}{hint} (recipes: {', '.join(RECIPES)})")
     return RECIPES[name]

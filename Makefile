@@ -1,0 +1,67 @@
+# make demo    from nothing to persistence images of real digits, and a picture of them
+# make test    the whole suite, on every Python found here
+# make lint    style and types
+# make bench   times of our kernels beside those of the libraries
+# make clean   remove the environments
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+NEWEST ?= $(shell sh tests/find_python.sh 3.13)
+VENV := .venv
+PIP := -m pip install --quiet --disable-pip-version-check -c constraints.txt
+PYTEST := -m pytest -q
+
+.PHONY: demo test test-reference test-newest test-giotto lint bench clean
+
+demo: $(VENV)/demo.done
+	$(VENV)/bin/pipeline demo --png demo.png
+
+test: test-reference test-newest test-giotto
+
+test-reference: $(VENV)/test.done
+	$(VENV)/bin/python $(PYTEST)
+
+# The newest numpy and zarr need a newer Python; training has its own, older floor.
+test-newest:
+ifeq ($(NEWEST),)
+	@echo "skipped: no Python 3.13 found, so the newest numpy and zarr are not tested"
+else
+	$(MAKE) .venv-newest/test.done
+	.venv-newest/bin/python $(PYTEST) tests/pi_cache tests/pipeline tests/sources
+endif
+
+# giotto-tda pins numpy < 2, so it lives in an environment of its own.
+test-giotto: .venv-giotto/test.done
+	.venv-giotto/bin/python $(PYTEST) tests/pipeline/test_engines.py
+
+lint: $(VENV)/test.done
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+
+bench: .venv-giotto/test.done
+	.venv-giotto/bin/python -m benchmarks.signal_to_image
+	.venv-giotto/bin/python -m benchmarks.build_rate
+
+clean:
+	rm -rf .venv .venv-newest .venv-giotto
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/demo.done: pyproject.toml | $(VENV)/bin/python
+	$(VENV)/bin/python $(PIP) -e ".[pipeline,gudhi,plots]"
+	touch $@
+
+$(VENV)/test.done: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(VENV)/bin/python $(PIP) -e ".[pipeline,gudhi,plots,cluster,train,test]"
+	touch $@
+
+.venv-newest/test.done: pyproject.toml
+	$(NEWEST) -m venv .venv-newest
+	.venv-newest/bin/python $(PIP) -e ".[pipeline,gudhi,plots,cluster,test]"
+	touch $@
+
+.venv-giotto/test.done: pyproject.toml
+	$(PYTHON) -m venv .venv-giotto
+	.venv-giotto/bin/python $(PIP) -e ".[pipeline,gudhi,giotto,plots,test]"
+	touch $@

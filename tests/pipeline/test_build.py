@@ -1,0 +1,338 @@
+"""Builds: all executors alike, killed and resumed, found again, reused, honest about failures."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pi_cache.errors import InvalidSpec
+from pi_cache.integrity import verify
+from pi_cache.reader import open_store
+from pi_cache.specs import DiagramSpec, ImageSpec, Status, StoreSpec
+from pipeline import shard as shard_module
+from pipeline.build import BuildReport, Options, build, make_plan, measure
+from pipeline.plan import choose_shard_samples, shard_ranges, spread
+from pipeline.shard import ShardTask
+from pipeline.sources import open_source
+from pipeline.sources.arrays import from_arrays
+from pipeline.sources.base import Source
+
+IMAGE = ImageSpec(pixels=12, sigma=0.1)
+
+
+@pytest.fixture(scope="module")
+def digits() -> Source:
+    return open_source("digits")[:200]
+
+
+def built(source: Source, root: Path, image: ImageSpec = IMAGE, **options: Any) -> BuildReport:
+    how = Options(**{"executor": "serial", "shard_samples": 24, **options})
+    return build(source, DiagramSpec(), image, root=root, options=how)
+
+
+def test_two_processes_build_what_one_builds(digits: Source, tmp_path: Path) -> None:
+    serial = built(digits, tmp_path / "serial")
+    joblib = built(digits, tmp_path / "joblib", executor="joblib", workers=2)
+    assert joblib.executor == "joblib" and joblib.workers == 2
+    assert joblib.manifest.digest == serial.manifest.digest
+    assert joblib.manifest.files == serial.manifest.files
+
+
+def test_dask_builds_the_same(digits: Source, tmp_path: Path) -> None:
+    distributed = pytest.importorskip("distributed")
+    serial = built(digits, tmp_path / "serial")
+    own = built(digits, tmp_path / "own", executor="dask", workers=2)
+    assert own.manifest.files == serial.manifest.files
+    with distributed.LocalCluster(
+        n_workers=1, threads_per_worker=1, host="127.0.0.1", dashboard_address=":0"
+    ) as cluster:
+        there = built(
+            digits, tmp_path / "there", executor="dask", scheduler=cluster.scheduler_address
+        )
+    assert there.manifest.files == serial.manifest.files
+
+
+def test_shard_size_changes_files_and_no_number(digits: Source, tmp_path: Path) -> None:
+    small = open_store(built(digits, tmp_path / "small").path)
+    large = open_store(built(digits, tmp_path / "large", shard_samples=4096).path)
+    mapped = open_store(built(digits, tmp_path / "mapped", mapped=True).path)
+    assert small.key == large.key == mapped.key
+    for name in ("images", "status", "inputs"):
+        for other in (large, mapped):
+            np.testing.assert_array_equal(small.read_all(name), other.read_all(name))
+    np.testing.assert_array_equal(small.diagram(199, 0), large.diagram(199, 0))
+
+
+SCRIPT = """
+import sys
+from pathlib import Path
+from pi_cache.specs import DiagramSpec, ImageSpec
+from pipeline.build import Options, build
+from pipeline.sources import open_source
+from pipeline import shard
+import pipeline.build, time
+slow = pipeline.build.build_shard
+def build_shard(task):
+    time.sleep(0.05)
+    return slow(task)
+pipeline.build.build_shard = build_shard
+print("ready", flush=True)
+build(open_source("digits")[:200], DiagramSpec(), ImageSpec(pixels=12, sigma=0.1),
+      root=Path(sys.argv[1]), options=Options(executor="serial", shard_samples=8))
+"""
+
+
+def test_killed_three_times_gives_the_digests_of_an_undisturbed_build(
+    digits: Source, tmp_path: Path
+) -> None:
+    undisturbed = built(digits, tmp_path / "undisturbed", shard_samples=8)
+    root, instants = tmp_path / "killed", random.Random(5)
+    kept_before = 0
+    for _ in range(3):
+        with subprocess.Popen(
+            [sys.executable, "-c", SCRIPT, str(root)], stdout=subprocess.PIPE
+        ) as process:
+            assert process.stdout is not None
+            process.stdout.readline()
+            time.sleep(0.3 + 0.3 * instants.random())
+            process.kill()
+        kept = len(list(root.glob("stores/*/ledger/0*.json")))
+        assert kept >= kept_before
+        kept_before = kept
+        assert not list(root.glob("stores/*/manifest.json"))
+    resumed = built(digits, root, shard_samples=8)
+    assert 0 < resumed.kept < 25 and resumed.kept + resumed.built == 25
+    assert resumed.manifest.digest == undisturbed.manifest.digest
+    assert resumed.manifest.files == undisturbed.manifest.files
+    assert verify(resumed.path) == []
+
+
+def test_a_layout_once_begun_is_kept(digits: Source, tmp_path: Path) -> None:
+    source = digits[:64]
+    store = shard_module.build_shard
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("pipeline.build.build_shard", fail_at(store, 1))
+        with pytest.raises(RuntimeError, match="power cut"):
+            built(source, tmp_path, shard_samples=16)
+    resumed = built(source, tmp_path, shard_samples=64)
+    assert resumed.manifest.layout.shard_samples == 16
+    assert resumed.kept == 1
+
+
+def fail_at(function: Any, shard: int) -> Any:
+    def build_shard(task: ShardTask) -> Any:
+        if task.shard == shard:
+            raise RuntimeError("power cut")
+        return function(task)
+
+    return build_shard
+
+
+def test_a_finished_store_is_found(digits: Source, tmp_path: Path) -> None:
+    first = built(digits, tmp_path)
+    again = built(digits, tmp_path)
+    assert again.found and not first.found
+    assert again.manifest == first.manifest
+
+
+def test_a_miss_names_the_field_that_differs(digits: Source, tmp_path: Path) -> None:
+    built(digits, tmp_path)
+    said: list[str] = []
+    changed = IMAGE.replace(sigma=0.2)
+    build(digits, DiagramSpec(), changed, root=tmp_path, say=said.append)
+    assert any("differs in image.sigma 0.1 -> 0.2" in line for line in said)
+
+
+def test_another_image_reuses_the_diagrams(
+    digits: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Changed images are made from stored diagrams: topology is not even called."""
+    changed = IMAGE.replace(sigma=0.02, threshold=0.1, dtype="float32")
+    fresh = built(digits, tmp_path / "fresh", changed)
+    built(digits, tmp_path / "donor", shard_samples=40)
+    monkeypatch.setattr(shard_module, "compute_diagrams", None)
+    reused = built(digits, tmp_path / "donor", changed)
+    assert reused.reused_diagrams
+    assert reused.manifest.files == fresh.manifest.files
+
+
+def test_another_diagram_does_not_reuse(digits: Source, tmp_path: Path) -> None:
+    built(digits, tmp_path)
+    how = Options(executor="serial")
+    report = build(digits, DiagramSpec(scan="columns"), IMAGE, root=tmp_path, options=how)
+    assert not report.reused_diagrams and not report.found
+
+
+def test_dataset_max_divides_by_the_brightest_pixel_of_all(digits: Source, tmp_path: Path) -> None:
+    image = IMAGE.replace(normalise="dataset-max", dtype="float32")
+    store = open_store(built(digits, tmp_path, image).path)
+    raw = open_store(built(digits, tmp_path, IMAGE.replace(normalise="none", dtype="float32")).path)
+    images, unscaled = store.read_all("images"), raw.read_all("images")
+    assert images.max() == 1
+    np.testing.assert_allclose(images, unscaled / unscaled.max(), rtol=3e-7)
+
+
+def bad_windows(rng: np.random.Generator) -> Source:
+    windows = rng.normal(size=(8, 30, 2))
+    windows[1, 4, 1] = np.nan
+    windows[2, 0, 0] = np.inf
+    windows[3] = 0.5
+    windows[4, :, 0] = 7
+    return from_arrays(windows, sample="signal", labels=np.arange(8))
+
+
+def test_bad_samples_have_a_status_and_no_image(rng: np.random.Generator, tmp_path: Path) -> None:
+    report = built(bad_windows(rng), tmp_path, IMAGE.replace(birth_range=(-3, 3)))
+    store = open_store(report.path)
+    codes = [Status(int(code)).name for code in store.status]
+    assert codes == ["OK", "NAN", "INF", "CONSTANT", "OK", "OK", "OK", "OK"]
+    assert dict(report.manifest.status) == {"OK": 5, "NAN": 1, "INF": 1, "CONSTANT": 1}
+    images = store.read_all("images")
+    assert np.isnan(images[1:3]).all()
+    assert (images[3] == 0).all()
+    assert np.isfinite(images[[0, 4, 5, 6, 7]]).all()
+    assert len(store.diagram(1, 0)) == 0
+    assert report.manifest.statistics["flat_channels"] == 3
+    problems = report.manifest.statistics["problems"]
+    assert "000001" in problems and "NAN at (4, 1)" in problems["000001"]
+
+
+def test_good_samples_do_not_depend_on_bad_ones(rng: np.random.Generator, tmp_path: Path) -> None:
+    source = bad_windows(rng)
+    together = open_store(built(source, tmp_path).path)
+    alone = open_store(built(source[5:8], tmp_path).path)
+    np.testing.assert_array_equal(together.read("images", range(5, 8)), alone.read_all("images"))
+
+
+def test_uint8_stores_zeros_for_bad_samples(rng: np.random.Generator, tmp_path: Path) -> None:
+    store = open_store(built(bad_windows(rng), tmp_path, IMAGE.replace(dtype="uint8")).path)
+    assert (store.read_all("images")[1:3] == 0).all()
+    assert store.status[1] == Status.NAN
+
+
+def test_a_sample_that_an_engine_refuses_costs_only_itself(
+    digits: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compute = shard_module.compute_diagrams
+
+    def fragile(fields: Any, spec: DiagramSpec) -> Any:
+        if any((field == 0).all() or field[9] > 0.9 for field in fields):
+            raise ArithmeticError("did not converge")
+        return compute(fields, spec)
+
+    whole = open_store(built(digits, tmp_path / "whole").path)
+    monkeypatch.setattr(shard_module, "compute_diagrams", fragile)
+    report = built(digits, tmp_path / "fragile")
+    store = open_store(report.path)
+    bad = store.status == Status.CRASH
+    assert 0 < bad.sum() < len(digits) / 2
+    np.testing.assert_array_equal(store.read_all("images")[~bad], whole.read_all("images")[~bad])
+    assert "did not converge" in next(iter(report.manifest.statistics["problems"].values()))
+
+
+def test_float16_overflow_is_an_error_and_not_infinity(tmp_path: Path) -> None:
+    windows = np.random.default_rng(0).normal(size=(2, 50)) * 1e6
+    image = IMAGE.replace(
+        normalise="none", birth_range=(-3e6, 3e6), persistence_range=(0, 6e6), sigma=1e4
+    )
+    with pytest.raises(InvalidSpec, match="float16 holds values up to 65504"):
+        built(from_arrays(windows, sample="signal"), tmp_path, image)
+
+
+def test_ragged_signals(rng: np.random.Generator, tmp_path: Path) -> None:
+    """Signals of several lengths: one diagram each, and no inputs in the store."""
+    lines = ["@problemName x", "@univariate true", "@equalLength false", "@classLabel true a b"]
+    signals = [rng.normal(size=n) for n in (5, 9, 30, 12)]
+    rows = [",".join(repr(float(v)) for v in s) + f":{'ab'[i % 2]}" for i, s in enumerate(signals)]
+    (tmp_path / "x_TRAIN.ts").write_text("\n".join([*lines, "@data", *rows]) + "\n")
+    source = open_source(f"ucr:{tmp_path / 'x_TRAIN.ts'}")
+    store = open_store(built(source, tmp_path).path)
+    assert "inputs" not in store.columns
+    for sample, values in enumerate(signals):
+        alone = from_arrays(values[None], sample="signal")
+        single = open_store(built(alone, tmp_path / str(sample)).path)
+        np.testing.assert_array_equal(store.diagram(sample, 0), single.diagram(0, 0))
+
+
+def test_samples_of_a_store_read_by_plain_zarr(digits: Source, tmp_path: Path) -> None:
+    from pi_cache.store import open_zarr
+
+    report = built(digits, tmp_path)
+    store, group = open_store(report.path), open_zarr(report.path)
+    for name in ("images", "inputs", "status", "labels"):
+        got = store.read_all(name) if name in store.columns else store.labels
+        np.testing.assert_array_equal(np.asarray(group[name][:]), got)  # type: ignore[index]
+    assert group["images"].metadata.dimension_names == (
+        "sample", "channel", "persistence", "birth",
+    )  # fmt: skip
+
+
+def test_plan_writes_nothing_and_knows_the_shards(digits: Source, tmp_path: Path) -> None:
+    spec = StoreSpec(source=digits.spec(), diagram=DiagramSpec(), image=IMAGE)
+    planned = make_plan(digits, spec, options=Options(shard_samples=24, workers=1))
+    assert list(tmp_path.iterdir()) == []
+    assert planned.to_dict()["shards"] == 9
+    report = built(digits, tmp_path)
+    assert planned.files == sum(1 for f in report.path.rglob("*") if f.is_file())
+    assert 0.5 < planned.stored_bytes / report.manifest.size < 2
+
+
+def test_measure_is_of_one_sample(digits: Source) -> None:
+    spec = StoreSpec(source=digits.spec(), diagram=DiagramSpec(), image=IMAGE)
+    cost = measure(digits, spec)
+    assert 0 < cost.seconds < 0.1
+    assert 5 < cost.points < 33
+
+
+@pytest.mark.parametrize("samples", [1, 7, 8, 255, 1797, 5000, 60_000, 1_281_167])
+@pytest.mark.parametrize("seconds", [0, 1e-4, 0.03, 4.0, 1e4])
+def test_shards_cover_every_sample_once(samples: int, seconds: float) -> None:
+    size = choose_shard_samples(samples, seconds)
+    shards = shard_ranges(samples, size)
+    assert shards[-1].stop == samples
+    assert all(a.stop == b.start for a, b in itertools.pairwise(shards))
+    assert shards[0].start == 0 and 8 <= size <= 4096 and size % 8 == 0
+    assert size == 8 or size * seconds <= 120
+
+
+def test_spread_is_sorted_and_distinct() -> None:
+    assert spread(3, 24) == [0, 1, 2]
+    assert spread(1000, 3) == [0, 499, 999]
+
+
+def interrupted(root: Path, number: int) -> subprocess.CompletedProcess[str]:
+    """A build from the command line, stopped by a signal once its first shard is done."""
+    command = [
+        sys.executable, "-m", "pipeline.cli", "build-pis", "digits", "--filtration", "rips",
+        "--shard-samples", "16", "--executor", "serial", "--cache", str(root),
+    ]  # fmt: skip
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        for _ in range(600):
+            if list(root.glob("stores/*/ledger/0*.json")) or process.poll() is not None:
+                break
+            time.sleep(0.05)
+        os.kill(process.pid, number)
+        out, err = process.communicate(timeout=60)
+        return subprocess.CompletedProcess(command, process.returncode, out, err)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_stopped_build_says_how_to_go_on(number: int, tmp_path: Path) -> None:
+    done = interrupted(tmp_path, number)
+    assert done.returncode == 130, done.stderr
+    assert "run the same command again to go on" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert json.loads(next(tmp_path.glob("stores/*/ledger/0*.json")).read_text())["start"] >= 0

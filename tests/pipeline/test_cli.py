@@ -1,0 +1,240 @@
+"""The `pipeline` and `pi-cache` commands as a user types them; every example of every help text."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+
+import pi_cache.cli
+import pipeline.cli
+from pi_cache.reader import open_store
+
+COMMANDS = {"pipeline": pipeline.cli.cli, "pi-cache": pi_cache.cli.cli}
+KEY_IN_HELP = re.compile(r"(/data/pi/stores/|stores/)?3f2a\w*(\.\.\.)?(/spec\.json)?")
+
+
+def run(words: str | list[str], **options: Any) -> Result:
+    name, *arguments = shlex.split(words) if isinstance(words, str) else words
+    return CliRunner().invoke(COMMANDS[name], arguments, catch_exceptions=False, **options)
+
+
+def run_json(words: str | list[str]) -> Any:
+    result = run(words)
+    assert result.exit_code == 0, result.output
+    return json.loads(result.stdout)
+
+
+def examples() -> list[str]:
+    """Every example line of every command's help."""
+    lines = []
+    for group in COMMANDS.values():
+        for command in group.commands.values():
+            text = (command.epilog or "").removeprefix("\b\nExamples:\n")
+            lines += [line.strip() for line in text.splitlines() if line.strip()]
+    return lines
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache with one store of digits."""
+    root = tmp_path_factory.mktemp("캐시")
+    built = run_json(
+        ["pipeline", "build-pis", "digits", "--limit", "60", "--cache", str(root), "--json"]
+    )
+    assert built["samples"] == 60
+    return root
+
+
+@pytest.fixture(scope="module")
+def key(cache: Path) -> str:
+    return str(run_json(["pi-cache", "ls", "--cache", str(cache), "--json"])[0]["key"])
+
+
+def test_build_prints_what_scripts_need(cache: Path, tmp_path: Path) -> None:
+    command = ["pipeline", "build-pis", "--limit", "40", "--cache", str(tmp_path), "--json"]
+    first, again = run_json(command), run_json(command)
+    assert {"key", "path", "samples", "status", "seconds", "digest"} <= first.keys()
+    assert first["samples"] == 40 and first["status"] == {"OK": 40}
+    assert (Path(first["path"]) / "data.zarr" / "zarr.json").exists()
+    assert again["found"] and not first["found"]
+    assert again["key"] == first["key"]
+
+
+def test_talk_goes_to_stderr(tmp_path: Path) -> None:
+    result = run(["pipeline", "build-pis", "--limit", "16", "--cache", str(tmp_path), "--json"])
+    assert len(result.stdout.splitlines()) == 1
+    assert "no store under" in result.stderr
+
+
+def test_options_reach_the_spec(tmp_path: Path) -> None:
+    words = (
+        "pipeline build-pis digits --limit 16 --filtration cubical --construction vertices "
+        "--homology 1 --pixels 7 --sigma 0.2 --birth-range -1,2 --persistence-range 0,3 "
+        "--weight power:2 --normalise none --threshold 0.01 --dtype float32 --no-inputs --json"
+    )
+    built = run_json([*shlex.split(words), "--cache", str(tmp_path)])
+    store = open_store(built["path"])
+    diagram, image = store.spec.diagram, store.spec.image
+    assert (diagram.filtration, diagram.construction) == ("cubical", "vertices")
+    assert diagram.homology == (1,)
+    assert (image.pixels, image.sigma, image.weight) == (7, 0.2, "power:2.0")
+    assert (image.birth_range, image.persistence_range) == ((-1, 2), (0, 3))
+    assert (image.normalise, image.threshold, image.dtype) == ("none", 0.01, "float32")
+    assert "inputs" not in store.columns
+
+
+@pytest.mark.parametrize("suffix", ["json", "toml"])
+def test_a_saved_spec_says_the_same_as_options(suffix: str, tmp_path: Path) -> None:
+    saved = tmp_path / f"spec.{suffix}"
+    if suffix == "toml":
+        saved.write_text('source = "digits"\nlimit = 16\n[image]\nsigma = 0.125\npixels = 9\n')
+    else:
+        document = {"source": "digits", "limit": 16, "image": {"sigma": 0.125, "pixels": 9}}
+        saved.write_text(json.dumps(document))
+    end = ["--cache", str(tmp_path), "--json"]
+    from_file = run_json(["pipeline", "build-pis", "--spec", str(saved), *end])
+    words = ["--limit", "16", "--sigma", "0.125", "--pixels", "9"]
+    assert run_json(["pipeline", "build-pis", "digits", *words, *end])["key"] == from_file["key"]
+    resolved = str(Path(from_file["path"]) / "spec.json")
+    again = run_json(["pipeline", "build-pis", "--spec", resolved, *end])
+    assert again["key"] == from_file["key"] and again["found"]
+    changed = run_json(["pipeline", "build-pis", "--spec", resolved, "--sigma", "0.25", *end])
+    assert changed["key"] != from_file["key"] and changed["reused_diagrams"]
+
+
+def test_a_misspelt_field_in_a_saved_spec_is_refused(tmp_path: Path) -> None:
+    saved = tmp_path / "spec.json"
+    saved.write_text('{"image": {"sigmma": 1}}')
+    result = command_line("pipeline", "build-pis", "--spec", str(saved), "--cache", str(tmp_path))
+    assert result.returncode == 1
+    assert "unknown field 'sigmma'; did you mean 'sigma'?" in result.stderr
+
+
+def command_line(*words: str) -> subprocess.CompletedProcess[str]:
+    """The installed command's entry point, in a process of its own."""
+    module = {"pipeline": "pipeline.cli", "pi-cache": "pi_cache.cli"}[words[0]]
+    return subprocess.run(
+        [sys.executable, "-m", module, *words[1:]], capture_output=True, text=True, check=False
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        (("pipeline", "build-pis", "--pixels", "many"), 2, "not a valid integer"),
+        (("pipeline", "build-pis", "--dtype", "float8"), 2, "Invalid value for '--dtype'"),
+        (("pipeline", "build-pis", "--birth-range", "0,x"), 2, "--birth-range"),
+        (("pipeline", "build-pis", "--sigma", "-1"), 1, "sigma must be positive"),
+        (("pipeline", "build-pis", "no-such:thing"), 1, "is no source"),
+        (("pipeline", "build-pis", "--recipe", "tgd"), 1, "did you mean tgd-cifar10?"),
+        (("pipeline", "build-pis", "--engine", "ripser", "--filtration", "cubical"), 1, "gudhi"),
+        (("pipeline", "explain", "abcd1234", "0"), 1, "no store 'abcd1234'"),
+        (("pi-cache", "show", "abcd1234"), 1, "no store 'abcd1234'"),
+    ],
+)
+def test_misuse_and_failure_are_told_apart(
+    words: tuple[str, ...], code: int, message: str, tmp_path: Path
+) -> None:
+    done = command_line(*words, "--cache", str(tmp_path))
+    assert done.returncode == code, done.stderr
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+
+
+def test_plan_builds_nothing(tmp_path: Path) -> None:
+    planned = run_json(["pipeline", "plan", "digits", "--cache", str(tmp_path), "--json"])
+    wanted = {"shards", "files", "bytes", "memory_per_worker", "seconds", "found"}
+    assert wanted <= planned.keys()
+    assert list(tmp_path.iterdir()) == []
+    assert planned["samples"] == 1797 and not planned["found"]
+
+
+def test_explain_tells_the_cell_of_a_pixel(cache: Path, key: str) -> None:
+    end = ["--cache", str(cache), "--json"]
+    facts = run_json(["pipeline", "explain", key[:8], "3", "--pixel", "10,25", *end])
+    channel = facts["channels"][0]
+    assert channel["birth"] == pytest.approx([0.5, 0.52])
+    assert channel["persistence"] == pytest.approx([0.2, 0.22])
+    store = open_store(key, root=cache)
+    assert channel["value"] == pytest.approx(float(store.read("images", [3])[0, 0, 10, 25]))
+    assert channel["points"] == len(store.diagram(3, 0))
+    assert facts["label"] == "3" and facts["status"] == "OK"
+
+
+def test_pictures_are_drawn_and_the_same_each_time(cache: Path, key: str, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    for words in (["explain", key, "3"], ["report", key]):
+        drawn = []
+        for name in ("one.png", "two.png"):
+            path = tmp_path / name
+            result = run(["pipeline", *words, "--png", str(path), "--cache", str(cache)])
+            assert result.exit_code == 0
+            drawn.append(path.read_bytes())
+        assert drawn[0] == drawn[1]
+        assert drawn[0].startswith(b"\x89PNG") and len(drawn[0]) > 10_000
+
+
+def test_report_counts_the_window(cache: Path, key: str) -> None:
+    facts = run_json(["pipeline", "report", key, "--cache", str(cache), "--json"])
+    assert facts["points_inside"] == 1.0, "digits lie in 0..1"
+    assert facts["status"] == {"OK": 60}
+
+
+def test_a_window_that_loses_most_points_is_a_warning(tmp_path: Path) -> None:
+    words = ["--limit", "30", "--birth-range", "0.9,1", "--cache", str(tmp_path)]
+    result = run(["pipeline", "build-pis", *words])
+    assert result.exit_code == 0
+    share = re.search(r"warning: the window .* holds (\d+)% of the points", result.stderr)
+    assert share is not None and int(share[1]) < 50
+    assert "--birth-range 0,0." in result.stderr
+
+
+def test_every_help_ends_with_examples() -> None:
+    for name, group in COMMANDS.items():
+        for command in group.commands.values():
+            help_text = command.get_help(click.Context(command, info_name=command.name))
+            assert f"Examples:\n  {name} {command.name}" in help_text
+
+
+@pytest.mark.parametrize("example", examples())
+def test_examples_run(example: str, cache: Path, key: str, workplace: Path) -> None:
+    """Each example of a help text, on data and a store of those names."""
+    words = KEY_IN_HELP.sub(lambda m: str(cache / "stores" / key) + (m[3] or ""), example)
+    words, _, _ = words.partition(" | ")
+    if " fetch " in words and "--list" not in words:
+        pytest.skip("downloads; see tests/sources/test_fetch.py")
+    for place in ("/data/pi", "demo-cache"):
+        words = words.replace(place, str(workplace / "cache"))
+    arguments = shlex.split(words)
+    if "--cache" not in arguments and arguments[1] in ("build-pis", "ls", "demo", "plan"):
+        arguments += ["--cache", str(workplace / "cache")]
+    result = run(arguments)
+    assert result.exit_code == 0, result.output
+
+
+@pytest.fixture
+def workplace(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch, rng: Any
+) -> Path:
+    """A folder with the data that examples name, as the current one."""
+    folder = tmp_path_factory.mktemp("work")
+    monkeypatch.chdir(folder)
+    np.savez("windows.npz", data=rng.normal(size=(9, 50, 3)), labels=np.arange(9))
+    cifar = folder / "data" / "cifar-10-batches-bin"
+    cifar.mkdir(parents=True)
+    for name in (*(f"data_batch_{k}.bin" for k in range(1, 6)), "test_batch.bin"):
+        record = rng.integers(0, 256, (1, 3073), dtype=np.uint8)
+        record[:, 0] = 3
+        (cifar / name).write_bytes(np.repeat(record, 10_000, axis=0).tobytes())
+    return folder

@@ -1,0 +1,119 @@
+"""Who may import whom: read from the imports, and from what a training job really loads."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+ROOMS = ("pi_cache", "pipeline", "training")
+TOPOLOGY = {"ripser", "gudhi", "gtda", "gph", "persim", "giotto"}
+NOT_IN_TRAINING = TOPOLOGY | {"numba", "scipy", "sklearn", "joblib", "dask", "distributed", "zarr"}
+ALLOWED = {
+    "pi_cache": {"numpy", "zarr", "numcodecs", "google_crc32c", "click", "platformdirs"},
+    "training": {"numpy", "torch", "safetensors", "click", "matplotlib"},
+}
+
+
+def modules(room: str) -> list[Path]:
+    return sorted((ROOT / room).rglob("*.py"))
+
+
+def imports(path: Path) -> Iterator[str]:
+    """Every module a file imports, at its top or inside a function; names of this package whole."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            yield str(node.module)
+        elif isinstance(node, ast.Call) and getattr(node.func, "id", "") == "_library":
+            yield from (str(a.value) for a in node.args[:1] if isinstance(a, ast.Constant))
+
+
+def outside(path: Path) -> set[str]:
+    """Top-level names of what a file imports that is neither ours nor Python's own."""
+    names = {name.partition(".")[0] for name in imports(path)}
+    return names - set(sys.stdlib_module_names) - set(ROOMS)
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_rooms_know_only_the_contract(room: str) -> None:
+    forbidden = {"pi_cache": {"pipeline", "training"}, "pipeline": {"training"}}
+    for path in modules(room):
+        tops = {name.partition(".")[0] for name in imports(path)}
+        assert not tops & forbidden.get(room, {"pipeline"}), path
+
+
+@pytest.mark.parametrize("room", sorted(ALLOWED))
+def test_a_room_imports_only_its_dependencies(room: str) -> None:
+    for path in modules(room):
+        assert outside(path) <= ALLOWED[room], path
+
+
+def test_one_module_imports_zarr() -> None:
+    importers = [p for room in ROOMS for p in modules(room) if "zarr" in outside(p)]
+    assert importers == [ROOT / "pi_cache" / "store.py"]
+
+
+def test_one_module_imports_topology_libraries() -> None:
+    importers = [p for p in modules("pipeline") if outside(p) & TOPOLOGY]
+    assert importers == [ROOT / "pipeline" / "diagrams.py"]
+
+
+def test_the_reader_needs_no_zarr() -> None:
+    assert outside(ROOT / "pi_cache" / "reader.py") <= {"numpy", "numcodecs"}
+
+
+def test_kernels_are_pure() -> None:
+    """Arrays in, arrays out: no files, no specs, no checks."""
+    for path in modules("pipeline/kernels"):
+        assert not any(name.startswith("pi_cache") for name in imports(path)), path
+        assert "open(" not in path.read_text(encoding="utf-8"), path
+
+
+@pytest.mark.parametrize(
+    ("statement", "absent"),
+    [
+        ("import pi_cache, pi_cache.reader", NOT_IN_TRAINING | {"torch"}),
+        ("import pipeline.cli", NOT_IN_TRAINING | {"torch", "matplotlib", "PIL"}),
+        ("import pi_cache.cli", NOT_IN_TRAINING | {"torch"}),
+    ],
+)
+def test_imports_stay_light(statement: str, absent: set[str]) -> None:
+    assert not loaded_by(statement) & absent
+
+
+def test_training_never_loads_topology() -> None:
+    pytest.importorskip("torch")
+    assert not loaded_by("import training.data") & NOT_IN_TRAINING
+
+
+def loaded_by(statement: str) -> set[str]:
+    """Top-level modules in memory after a statement, in a new interpreter."""
+    script = f"{statement}\nimport sys\nprint(*{{m.partition('.')[0] for m in sys.modules}})"
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    return set(done.stdout.split())
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_dangerous_calls_are_absent(room: str) -> None:
+    """No unpickling of user data, no extractall, no renaming over, no code from strings."""
+    banned = {"eval", "exec", "extractall", "load_source"}
+    for path in modules(room):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call):
+                name = getattr(node.func, "attr", getattr(node.func, "id", ""))
+                owner = getattr(getattr(node.func, "value", None), "id", "")
+                assert name not in banned, f"{path}:{node.lineno} {name}"
+                assert (owner, name) not in {("pickle", "load"), ("pickle", "loads")}, path
+                if (owner, name) == ("np", "load"):
+                    given = {k.arg: getattr(k.value, "value", None) for k in node.keywords}
+                    assert given.get("allow_pickle") is False, f"{path}:{node.lineno}"
