@@ -1,0 +1,1 @@
+"""Training on stored persistence images: torch and `pi_cache`, and no topology library."""
