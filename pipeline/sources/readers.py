@@ -1,4 +1,4 @@
-"""Readers of samples that lie in one array (n, ...): in memory, `.npy`, `.npz` or Zarr.
+"""Readers of samples that lie in one array (n, ...): in memory, or as Zarr; see also npyfile.
 
 A reader of a file pickles as a path and a range. Whatever holds the array, the same values give
 the same digest.
@@ -8,46 +8,51 @@ from __future__ import annotations
 
 import hashlib
 import math
-import zipfile
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
-from functools import lru_cache
-from pathlib import Path
-from typing import IO, Any, Self
+from dataclasses import dataclass, replace
+from typing import Any, Self
 
 import numpy as np
 
 from pi_cache.errors import SourceError
 
 DIGEST_BYTES = 8 * 2**20
-NUMBERS = "iuf"
-"""Kinds of NumPy types that samples may have: integers and real numbers."""
+"""Bytes read at a time for a fingerprint, so that it needs little memory."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ArrayReader:
-    """Rows start..stop of an array of `shape` (all of it) and `dtype` (native byte order)."""
+    """Samples start..stop of an array of `shape` (all of it) and `dtype` (native byte order).
+
+    lifted: a sample is given a last axis of 1, as the array has none for its one channel.
+    """
 
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
     start: int = 0
-    stop: int = field(default=-1)
+    stop: int = -1
+    lifted: bool = False
 
     def __post_init__(self) -> None:
         if self.stop < 0:
             object.__setattr__(self, "stop", self.shape[0])
 
     def rows(self, start: int, stop: int) -> np.ndarray:
-        """Rows of the whole array, contiguous and of the native byte order."""
+        """Rows of the whole array as stored, contiguous and of the native byte order."""
         raise NotImplementedError
+
+    def samples(self, start: int, stop: int) -> np.ndarray:
+        """Rows of the whole array, each with the axes of a sample."""
+        rows = self.rows(start, stop)
+        return rows[..., None] if self.lifted else rows
 
     def read(self, position: int) -> np.ndarray:
         """One sample."""
-        return np.asarray(self.rows(self.start + position, self.start + position + 1)[0])
+        return np.asarray(self.samples(self.start + position, self.start + position + 1)[0])
 
     def read_together(self) -> np.ndarray:
         """All samples (n, ...)."""
-        return self.rows(self.start, self.stop)
+        return self.samples(self.start, self.stop)
 
     def slice(self, start: int, stop: int) -> Self:
         """The samples start..stop; nothing is copied."""
@@ -56,7 +61,7 @@ class ArrayReader:
 
     def digests(self) -> Iterator[bytes]:
         """One SHA-256 of type, shape and values, read a few megabytes at a time."""
-        shape = (self.stop - self.start, *self.shape[1:])
+        shape = (self.stop - self.start, *self.shape[1:], *(1,) * self.lifted)
         digest = hashlib.sha256(f"{self.dtype.str}{shape}".encode())
         step = max(DIGEST_BYTES // max(math.prod(shape[1:]) * self.dtype.itemsize, 1), 1)
         for start in range(self.start, self.stop, step):
@@ -74,7 +79,7 @@ class MemoryReader(ArrayReader):
     @classmethod
     def of(cls, array: np.ndarray) -> Self:
         """The reader of all rows."""
-        array = native(array)
+        array = np.ascontiguousarray(native(array))
         return cls(array=array, shape=array.shape, dtype=array.dtype)
 
     def rows(self, start: int, stop: int) -> np.ndarray:
@@ -83,68 +88,8 @@ class MemoryReader(ArrayReader):
 
     def slice(self, start: int, stop: int) -> Self:
         """The samples start..stop, as an array of their own."""
-        return self.of(self.array[start:stop])
-
-
-@dataclass(frozen=True, kw_only=True)
-class FileReader(ArrayReader):
-    """Rows of an array in a file that must not change: stamp is its size and time when opened."""
-
-    path: str
-    stored: np.dtype[Any]
-    stamp: tuple[int, int]
-
-    def check_same(self) -> None:
-        """Raise SourceError when the file is not the one that was opened."""
-        if stamp_of(Path(self.path)) != self.stamp:
-            raise SourceError(
-                f"{self.path} was changed after it was opened; run the same command again"
-            )
-
-
-@dataclass(frozen=True, kw_only=True)
-class NpyReader(FileReader):
-    """Rows of an `.npy` file, read from where they lie.
-
-    Plain reads, no map: a file that shrinks meanwhile raises, and does not kill the process.
-    """
-
-    offset: int
-    fortran: bool
-
-    def rows(self, start: int, stop: int) -> np.ndarray:
-        """Rows start..stop, read now."""
-        self.check_same()
-        if self.fortran:
-            mapped = np.memmap(
-                self.path, self.stored, "r", self.offset, shape=self.shape, order="F"
-            )
-            return native(np.array(mapped[start:stop], order="C"))
-        each = math.prod(self.shape[1:])
-        offset = self.offset + start * each * self.stored.itemsize
-        values = np.fromfile(self.path, self.stored, (stop - start) * each, offset=offset)
-        if len(values) != (stop - start) * each:
-            raise SourceError(f"{self.path} ends too early; was it changed after it was opened?")
-        return native(values.reshape(stop - start, *self.shape[1:]))
-
-
-@dataclass(frozen=True, kw_only=True)
-class NpzReader(FileReader):
-    """Rows of a member of an `.npz`: compressed, so each process holds the whole member once."""
-
-    member: str
-
-    def rows(self, start: int, stop: int) -> np.ndarray:
-        """Rows start..stop of the member, which stays in memory."""
-        self.check_same()
-        return _held(self.path, self.member, self.stamp)[start:stop]
-
-
-@lru_cache(maxsize=1)
-def _held(path: str, member: str, stamp: tuple[int, int]) -> np.ndarray:
-    array = native(read_member(Path(path), member))
-    array.flags.writeable = False
-    return array
+        array = self.array[start:stop]
+        return replace(self, array=array, shape=array.shape, start=0, stop=len(array))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -174,49 +119,3 @@ class ZarrReader(ArrayReader):
 def native(array: np.ndarray) -> np.ndarray:
     """The array in the byte order of this machine."""
     return array.astype(array.dtype.newbyteorder("="), copy=False)
-
-
-def stamp_of(path: Path) -> tuple[int, int]:
-    """Size in bytes and time of the last change in nanoseconds."""
-    try:
-        found = path.stat()
-    except OSError as error:
-        raise SourceError(f"{path} cannot be read: {error.strerror}; check the path") from error
-    return found.st_size, found.st_mtime_ns
-
-
-def open_npy(path: Path) -> NpyReader:
-    """The rows of an `.npy`; its size is checked against its header first. Raises SourceError."""
-    stamp = stamp_of(path)
-    try:
-        with path.open("rb") as stream:
-            shape, fortran, dtype = _read_header(stream, str(path))
-            offset = stream.tell()
-    except OSError as error:
-        raise SourceError(f"{path} cannot be read: {error.strerror}; check the file") from error
-    _check_size(str(path), stamp[0] - offset, shape, dtype)
-    return NpyReader(
-        path=str(path),
-        shape=shape,
-        dtype=dtype.newbyteorder("="),
-        stored=dtype,
-        stamp=stamp,
-        offset=offset,
-        fortran=fortran,
-    )
-
-
-def open_npz(path: Path, member: str) -> NpzReader:
-    """The rows of one member (named without `.npy`). Raises SourceError."""
-    stamp = stamp_of(path)
-    with _member(path, member) as (stream, size):
-        shape, _, dtype = _read_header(stream, f"{path}[{member}]")
-        _check_size(f"{path}[{member}]", size - stream.tell(), shape, dtype)
-    return NpzReader(
-        path=str(path),
-        shape=shape,
-        dtype=dtype.newbyteorder("="),
-        stored=dtype,
-        stamp=stamp,
-        member=member,
-    )
