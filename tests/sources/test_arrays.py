@@ -203,7 +203,7 @@ def test_label_names_and_ids(tmp_path: Path) -> None:
         ({"labels": np.full(12, 2), "label_names": ["a", "b"]}, "labels from 2 to 2, expected"),
         ({"labels": np.array([None] * 12)}, "labels of object"),
         ({"ids": ["a"] * 12}, "duplicate ids, such as"),
-        ({"ids": np.arange(12) / 2}, "ids of float64 and .* astype"),
+        ({"ids": np.arange(12) / 2}, "ids of float64 and .*astype"),
         ({"ids": np.array([b"\xff%d" % k for k in range(12)])}, "ids that are not UTF-8"),
         ({"splits": ["train"]}, "1 splits for 12 samples"),
     ],
