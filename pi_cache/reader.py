@@ -7,7 +7,9 @@ travels to another process.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
@@ -61,7 +63,7 @@ class Store:
         self.check = check
         self._columns = {column.name: column for column in manifest.columns}
         self._formats = {c.name: c.shard_format(manifest.layout) for c in manifest.columns}
-        self._open: dict[str, ShardFile] = {}
+        self._open: OrderedDict[str, ShardFile] = OrderedDict()
         self._verified: set[str] = set()
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -264,7 +266,8 @@ class Store:
             shard = ShardFile(self.path / listed, self._formats[name], entry, verify=verify)
             self._verified.add(listed)
             while len(self._open) >= OPEN_SHARDS:
-                self._open.pop(next(iter(self._open)), None)
+                with suppress(KeyError):  # another thread may have emptied it
+                    self._open.popitem(last=False)
             self._open[listed] = shard
         elif self.check == "always":
             shard.file.verify(shard.entry)

@@ -8,6 +8,8 @@ import pickle
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -286,3 +288,14 @@ def test_reading_needs_no_zarr(own: Path) -> None:
         "assert not {'zarr', 'asyncio', 'concurrent.futures'} & set(sys.modules), 'imported'\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_threads_share_a_store(own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pi_cache.reader, "OPEN_SHARDS", 1)
+    store, truth = open_store(own), make_columns(make_spec(SAMPLES))["images"]
+    orders = [np.random.default_rng(seed).permutation(SAMPLES) for seed in range(40)]
+    with ThreadPoolExecutor(8) as pool:
+        for order, rows in zip(
+            orders, pool.map(partial(store.read, "images"), orders), strict=True
+        ):
+            np.testing.assert_array_equal(rows, truth[order])
