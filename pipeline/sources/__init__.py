@@ -13,7 +13,16 @@ from pi_cache.errors import SourceError
 from pipeline.sources.base import Reader, Samples, Source, read_samples
 from pipeline.sources.kinds import KINDS, Kind
 
-__all__ = ["KINDS", "Kind", "Reader", "Samples", "Source", "open_source", "read_samples"]
+__all__ = [
+    "KINDS",
+    "Kind",
+    "Reader",
+    "Samples",
+    "Source",
+    "describe_sources",
+    "open_source",
+    "read_samples",
+]
 
 
 def open_source(text: str, *, split: str | None = None, **options: Any) -> Source:
@@ -34,6 +43,30 @@ def open_source(text: str, *, split: str | None = None, **options: Any) -> Sourc
         raise SourceError(f"{name} has no option {', '.join(wrong)}; it has {known}")
     source = kind.open(path, **options)
     return source if split is None else source.part(split)
+
+
+def describe_sources(name: str | None = None) -> list[dict[str, str]]:
+    """What is known of each kind of source, or of one, in words; empty where nothing is known.
+
+    Raises SourceError for an unknown kind.
+    """
+    if name is not None and name not in KINDS:
+        raise SourceError(_unknown(name))
+    return [
+        {
+            "name": word,
+            "summary": kind.line,
+            "source": written(word),
+            "layout": kind.layout,
+            "labels": kind.labels,
+            "splits": kind.splits,
+            "options": ", ".join(kind.options),
+            "citation": kind.citation,
+            "licence": kind.licence,
+        }
+        for word, kind in KINDS.items()
+        if name in (None, word)
+    ]
 
 
 def written(name: str) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from pi_cache.errors import SourceError
-from pipeline.sources import KINDS, open_source, read_samples
+from pipeline.sources import KINDS, describe_sources, open_source, read_samples
 from tests.sources.trees import make_tree
 
 HEAVY = ("sklearn", "PIL", "zarr", "scipy", "numba", "requests", "pooch")
@@ -29,6 +29,15 @@ def test_every_kind_is_described_and_has_its_opener(name: str) -> None:
     module, _, function = kind.opener.partition(".")
     assert callable(getattr(import_module(f"pipeline.sources.{module}"), function))
     assert all((kind.line, kind.layout, kind.labels, kind.splits))
+
+
+def test_descriptions() -> None:
+    assert [document["name"] for document in describe_sources()] == list(KINDS)
+    (document,) = describe_sources("cinic10")
+    assert document["source"] == "cinic10:FOLDER"
+    assert "train|valid|test" in document["layout"]
+    with pytest.raises(SourceError, match="did you mean cinic10"):
+        describe_sources("cinic")
 
 
 def test_digits() -> None:
