@@ -171,6 +171,7 @@ def write_files(
     samples = range(0) if k == TABLE_SHARD else build.sample_range(k)
     record = ShardRecord(
         key=build.spec.key,
+        blueprint=build.blueprint.digest,
         shard=k,
         start=samples.start,
         stop=samples.stop,
@@ -233,13 +234,12 @@ def _retract(build: Build, place: Path, judged: bytes) -> None:
 
 
 def _record_fits(build: Build, k: int, record: ShardRecord) -> bool:
-    if k == TABLE_SHARD:
-        return record.shard == k and record.key == build.spec.key
-    samples = build.sample_range(k)
-    wanted = (build.spec.key, k, samples.start, samples.stop)
+    """Whether a record is of this store, this layout and these samples."""
+    samples = range(0) if k == TABLE_SHARD else build.sample_range(k)
     names = {column.shard_file(k) for column in build.blueprint.columns}
-    found = (record.key, record.shard, record.start, record.stop)
-    return found == wanted and set(record.files) == names
+    wanted = (build.spec.key, build.blueprint.digest, k, samples.start, samples.stop)
+    found = (record.key, record.blueprint, record.shard, record.start, record.stop)
+    return found == wanted and (k == TABLE_SHARD or set(record.files) == names)
 
 
 def _files_hold(path: Path, entries: Mapping[str, FileEntry]) -> bool:

@@ -84,6 +84,12 @@ class Blueprint(_Document):
         }
 
     @property
+    def digest(self) -> str:
+        """SHA-256 of what decides the bytes of a shard beside its numbers."""
+        columns = [column.to_dict() for column in self.columns]
+        return canonical_digest({"layout": self.layout.to_dict(), "columns": columns})
+
+    @property
     def shards(self) -> int:
         """Number of shards."""
         return -(-self.samples // self.layout.shard_samples)
@@ -108,12 +114,14 @@ class Blueprint(_Document):
 class ShardRecord(_Document):
     """One shard that is done: its samples `start`..`stop`, its files, and what was seen.
 
-    statistics: numbers, lists or mappings of them; see `merged`. seconds: time by step.
+    blueprint: digest of the blueprint it was written for. statistics: numbers, lists or mappings
+    of them; see `merged`. seconds: time by step.
     """
 
     what = "shard record"
 
     key: str
+    blueprint: str
     shard: int
     start: int
     stop: int

@@ -151,6 +151,18 @@ def test_damaged_metadata_is_written_again(tmp_path: Path) -> None:
     assert verify(build.path) == []
 
 
+def test_shards_of_a_lost_layout_are_computed_again(tmp_path: Path) -> None:
+    build = begin_store(tmp_path, make_spec())
+    fill_store(build)
+    (build.path / "blueprint.json").write_bytes(b"lost")
+    again = begin_store(tmp_path, make_spec(), Layout(shard_samples=8, chunk_samples=2))
+    assert missing_shards(again) == [0, 1, 2]
+    fill_store(again)
+    assert verify(build.path) == []
+    truth = make_columns(make_spec())["images"]
+    np.testing.assert_array_equal(open_store(build.path).read_all("images"), truth)
+
+
 def test_a_file_without_a_record_is_adopted_or_replaced(tmp_path: Path) -> None:
     build = begin_store(tmp_path, make_spec())
     write(build, 0)
