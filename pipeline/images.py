@@ -16,9 +16,10 @@ import numpy as np
 
 from pi_cache.errors import InvalidSpec
 from pi_cache.specs import ImageSpec
+from pipeline.kernels.cells import Cells, cell_masses
 from pipeline.kernels.half import to_half
-from pipeline.kernels.image import Cells, cell_masses, tables
 from pipeline.kernels.image import draw as draw_tabulated
+from pipeline.kernels.image import tables
 
 FAINT = {"float64": 1e-10, "float32": 1e-6}
 """Images that tables could get wrong by this part of their maximum are drawn without them."""

@@ -12,8 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.kernels import image as kernel
+from pipeline.kernels.cells import Cells, cell_masses
 from pipeline.kernels.half import to_half
-from pipeline.kernels.image import Cells, Tables, cell_masses, draw, tables
+from pipeline.kernels.image import Tables, draw, tables
 from tests import naive
 
 DOUBLE, SINGLE = np.dtype(np.float64), np.dtype(np.float32)
@@ -170,7 +171,7 @@ def test_very_small_sigma_has_no_tables() -> None:
 SECOND = """
 import numpy as np
 from pipeline.kernels import half, image, path
-from pipeline.kernels.image import Cells
+from pipeline.kernels.cells import Cells
 points, offsets = path.path_h0(np.zeros((1, 9)), 0.0)
 found = [path._diagrams]
 for pixels, sigma in ((50, 0.05), (128, 0.01)):
