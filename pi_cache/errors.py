@@ -51,6 +51,9 @@ class SampleError(PiCacheError, ValueError):
         super().__init__(message)
         self.status = status
 
+    def __reduce__(self) -> tuple[type[SampleError], tuple[int, str]]:
+        return type(self), (self.status, str(self))
+
 
 class EngineNotInstalled(PiCacheError, ImportError):
     """A topology engine that is not installed, with the line that installs it."""

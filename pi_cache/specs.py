@@ -394,7 +394,8 @@ class StoreSpec(_Spec):
             self._set("diagram", spec.replace(scan="rows"))
         checks.that(spec.scan is None or sample == "image", "scan applies to images only")
         checks.that(
-            spec.filtration != "cubical" or sample == "image", f"cubical needs images, not {sample}s"
+            spec.filtration != "cubical" or sample == "image",
+            f"cubical needs images, not {sample}s",
         )
         embedded = spec.embedding_dimension is not None
         checks.that(not embedded or sample == "signal", "a delay embedding applies to signals only")

@@ -38,7 +38,7 @@ def cli() -> None:
     "pipeline build-pis",
     "pipeline build-pis digits --filtration cubical --limit 200 --json",
     "pipeline build-pis cifar10:data/cifar-10-batches-bin --recipe tgd-cifar10 --workers 4",
-    "pipeline build-pis array:windows.npz --filtration sublevel --birth-range -3,3 --dtype float32",
+    "pipeline build-pis array:windows.npz --sample signal --birth-range -3,3 --dtype float32",
     "pipeline build-pis --spec stores/3f2a.../spec.json --sigma 0.02",
 )
 @cli.command("build-pis")

@@ -106,7 +106,7 @@ def run_dask(
             cluster = LocalCluster(  # loopback only: its port runs any code it is sent
                 n_workers=workers, threads_per_worker=1, host="127.0.0.1", dashboard_address=":0"
             )
-    with Client(cluster if scheduler is None else scheduler, set_as_default=False) as client:
+    with Client(cluster if scheduler is None else scheduler) as client:
         try:
             futures = client.map(function, tasks, pure=False, retries=2)
             completed = as_completed(futures, with_results=True)

@@ -154,8 +154,9 @@ def _scaled(values: np.ndarray, maximum: float | None, precision: str) -> np.nda
     A byte has 256 values, so these are divided once and looked up.
     """
     if maximum is not None and values.dtype == np.uint8:
-        table: np.ndarray = (np.arange(256) / maximum).astype(precision)
-        return table[values]
+        levels = (np.arange(256) / maximum).astype(precision)
+        looked_up: np.ndarray = levels[values]
+        return looked_up
     if maximum is not None:
         values = values / maximum
     scaled: np.ndarray = np.ascontiguousarray(values, dtype=precision)

@@ -20,6 +20,8 @@ from pipeline.report import coverage, drawn_points, explain_sample, in_window, l
 
 COLOURS = "magma"
 POINT_COLOUR, WINDOW_COLOUR, OUTSIDE_COLOUR = "#00609c", "#c1272d", "#8a8a8a"
+LOOKED_AT = 500
+"""Samples among which those for a picture are chosen."""
 STYLE = {
     "font.size": 8,
     "axes.titlesize": 8,
@@ -74,26 +76,29 @@ def draw_gallery(stores: Sequence[Store], path: Path, samples: int = 3) -> None:
 
     The stores are of one source. Of several channels, the last is shown (such as H1).
     """
-    chosen = _of_different_labels(stores[0], samples)
+    chosen = _telling(stores, samples)
     columns = 1 + 2 * len(stores)
-    with _figure(path, samples, columns, (1.75 * columns, 1.85 * samples)) as axes:
+    with _figure(path, samples, columns, (1.7 * columns, 1.75 * samples)) as axes:
         for row, sample in zip(axes, chosen, strict=False):
             _input(row[0], stores[0], sample, 0)
             row[0].set_title(_title(stores[0], sample))
             for k, store in enumerate(stores):
                 channel = len(store.channels) - 1
-                _diagram(row[1 + 2 * k], store, sample, channel, marker=6)
+                _diagram(row[1 + 2 * k], store, sample, channel, marker=10)
                 _image(row[2 + 2 * k], store, sample, channel)
         for k, store in enumerate(stores):
-            name = store.channels[-1]
-            axes[0, 1 + 2 * k].set_title(f"{store.spec.diagram.filtration}, {name}: diagram")
+            axes[0, 1 + 2 * k].set_title(f"{store.spec.diagram.filtration} {store.channels[-1]}")
             axes[0, 2 + 2 * k].set_title("persistence image")
+        for place in axes[:-1].flat:
+            place.set_xlabel("")
+        for place in axes[:, 2:].flat:
+            place.set_ylabel("")
 
 
 def draw_report(store: Store, path: Path) -> None:
     """Where the points lie beside the window, how bright the images are, and statuses."""
     facts, spec = coverage(store), store.spec.image
-    usable = np.flatnonzero(np.asarray(store.status) == Status.OK)[:500]
+    usable = np.flatnonzero(np.asarray(store.status) == Status.OK)[:LOOKED_AT]
     birth, persistence = drawn_points(store.diagrams(usable)[0], spec)
     images = store.read("images", usable).astype(np.float64)
     with _figure(path, 1, 3, (9.0, 2.8)) as axes:
@@ -168,12 +173,18 @@ def _window(axes: Any, spec: ImageSpec) -> None:
     axes.margins(0.06)
 
 
-def _of_different_labels(store: Store, count: int) -> list[int]:
-    """The first usable samples of as many labels as there are."""
-    usable = np.flatnonzero(np.asarray(store.status) == Status.OK)
-    _, first = np.unique(np.asarray(store.labels)[usable], return_index=True)
-    ordered = [*sorted(usable[first].tolist()), *usable.tolist()]
-    return list(dict.fromkeys(ordered))[:count]
+def _telling(stores: Sequence[Store], count: int) -> list[int]:
+    """Usable samples of different labels, those with the most points to show first; sorted."""
+    usable = np.flatnonzero(np.asarray(stores[0].status) == Status.OK)[:LOOKED_AT]
+    fewest = np.full(len(usable), np.iinfo(np.int64).max)
+    for store in stores:
+        _, ends = store.diagrams(usable)
+        fewest = np.minimum(fewest, ends[:, -1] - ends[:, -2])
+    ordered = usable[np.argsort(-fewest, kind="stable")]
+    _, first = np.unique(np.asarray(stores[0].labels)[ordered], return_index=True)
+    different = ordered[np.sort(first)][:count].tolist()
+    others = [sample for sample in ordered.tolist() if sample not in different]
+    return sorted([*different, *others][:count])
 
 
 def _title(store: Store, sample: int) -> str:

@@ -85,7 +85,7 @@ def draw(points: np.ndarray, offsets: np.ndarray, spec: ImageSpec) -> np.ndarray
         faint = np.ones(len(images), np.bool_)
     else:
         images = draw_tabulated(*drawn, weights, prepared, descending=descending)
-        bound = prepared.error * _sums(weights, drawn.offsets)
+        bound = prepared.error * _each(np.add, weights, drawn.offsets)
         faint = (bound > FAINT[spec.precision] * _maxima(images)) & (np.diff(drawn.offsets) > 0)
     for s in np.flatnonzero(faint):
         own = slice(drawn.offsets[s], drawn.offsets[s + 1])
@@ -212,10 +212,8 @@ def _select(points: np.ndarray, offsets: np.ndarray, spec: ImageSpec) -> _Drawn:
 def _weights(drawn: _Drawn, spec: ImageSpec) -> np.ndarray:
     """Weight of each point (Q,): a power of its persistence, or relative to the largest one."""
     if spec.weight == "relative":
-        counts = np.diff(drawn.offsets)
-        starts = drawn.offsets[:-1][counts > 0]  # reduceat takes an empty part for its next element
-        largest = np.maximum.reduceat(drawn.persistences, starts) if len(starts) else starts
-        relative: np.ndarray = drawn.persistences / np.repeat(largest, counts[counts > 0])
+        largest = _each(np.maximum, drawn.persistences, drawn.offsets)
+        relative: np.ndarray = drawn.persistences / np.repeat(largest, np.diff(drawn.offsets))
         return relative
     if spec.weight_power == 1:
         return drawn.persistences
@@ -223,11 +221,16 @@ def _weights(drawn: _Drawn, spec: ImageSpec) -> np.ndarray:
     return weights
 
 
-def _sums(weights: np.ndarray, offsets: np.ndarray) -> np.ndarray:
-    """Total weight of each diagram (S,)."""
-    ends = np.concatenate([[0.0], np.cumsum(weights)])
-    sums: np.ndarray = ends[offsets[1:]] - ends[offsets[:-1]]
-    return sums
+def _each(reduce: np.ufunc, values: np.ndarray, offsets: np.ndarray) -> np.ndarray:
+    """Sum or maximum of the values of each diagram (S,), 0 for an empty one.
+
+    Each from its own values only: differences of a running sum would depend on the others.
+    """
+    found = np.zeros(len(offsets) - 1)
+    filled = np.diff(offsets) > 0  # reduceat takes an empty part for its next element
+    if filled.any():
+        found[filled] = reduce.reduceat(values, offsets[:-1][filled])
+    return found
 
 
 def _maxima(images: np.ndarray) -> np.ndarray:

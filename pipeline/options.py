@@ -45,6 +45,14 @@ def numbers(kind: type) -> Callable[[Any, Any, str | None], tuple[Any, ...] | No
     return parse
 
 
+def _pairs(context: Any, parameter: Any, values: tuple[str, ...]) -> dict[str, str] | None:
+    """NAME=VALUE words as a mapping, None where there are none."""
+    for value in values:
+        if "=" not in value:
+            raise click.BadParameter(f"{value!r} is not NAME=VALUE")
+    return dict(value.split("=", 1) for value in values) or None
+
+
 def _scale(context: Any, parameter: Any, value: str | None) -> float | str | None:
     try:
         return value if value in (None, "dataset-max") else float(value)
@@ -86,6 +94,11 @@ WHAT_OPTIONS = (
     click.option("--essential", metavar="drop|clip:V", help="Classes that never die."),
     click.option("--floor", type=float, help="Images with no larger maximum become zeros."),
     _choice("--dtype", DTYPES, "Type of the stored images.  [default: float16]"),
+    click.option("--split", help="Only this part of the source, such as train."),
+    click.option(
+        "--source-option", "source_options", multiple=True, callback=_pairs, metavar="NAME=VALUE",
+        help="An option of the kind of source; see `pipeline sources KIND`.",
+    ),
     click.option("--limit", type=click.IntRange(min=1), help="Only the first so many samples."),
 )  # fmt: skip
 
@@ -120,8 +133,7 @@ def opened(
 
     saved = {} if given["spec_file"] is None else read_request(given["spec_file"])
     request = resolve(saved, {**given, "source": source})
-    named = {"sample": request.sample} if request.source.startswith("array:") else {}
-    data = open_source(request.source, **{k: v for k, v in named.items() if v is not None})
+    data = open_source(request.source, split=request.split, **request.source_options)
     for note in data.notes:
         say(f"note: {note}")
     if request.limit is not None:

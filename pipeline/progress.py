@@ -49,7 +49,7 @@ class Progress:
 
     def _say(self, shards_done: int, shards: int) -> None:
         now = time.monotonic()
-        if now - self._said < LINE_SECONDS and shards_done < shards:
+        if now - self._said < LINE_SECONDS:
             return
         self._said = now
         rate = self._done / max(now - self._started, 1e-9)

@@ -165,7 +165,7 @@ RECIPES = {recipe.name: recipe for recipe in _RECIPES}
 def find_recipe(name: str) -> Recipe:
     """The recipe of that name. Raises InvalidSpec with the nearest name."""
     if name not in RECIPES:
-        near = difflib.get_close_matches(name, RECIPES, n=1)
+        near = difflib.get_close_matches(name, RECIPES, n=1, cutoff=0.4)
         hint = f"; did you mean {near[0]}?" if near else ""
         raise InvalidSpec(f"no recipe {name!r}{hint} (recipes: {', '.join(RECIPES)})")
     return RECIPES[name]

@@ -1,7 +1,7 @@
 """What a user asks for: source, recipe and changes to it, from options or from a saved file.
 
-A saved request is JSON or TOML with any of `source`, `recipe`, `sample`, `limit`, `diagram` and
-`image`; the `spec.json` of a store is one too. Options given beside it win.
+A saved request is JSON or TOML with any of the names in `KNOWN`; the `spec.json` of a store is one
+too. Options given beside it win.
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ from typing import Any
 from pi_cache.errors import InvalidSpec
 from pi_cache.specs import DiagramSpec, ImageSpec
 from pipeline.recipes import Recipe, find_recipe
+from pipeline.sources import written
 
-KNOWN = ("source", "recipe", "sample", "limit", "diagram", "image")
+KNOWN = ("source", "split", "source_options", "recipe", "sample", "limit", "diagram", "image")
 STORED = ("format_version", "key", "algorithm")
 DATASET_MAX = "dataset-max"
 
@@ -26,11 +27,13 @@ DATASET_MAX = "dataset-max"
 class Request:
     """A source by its text, and the specs to build from it.
 
+    source_options: those of its kind, see `pipeline sources KIND`; split: only that part of it.
     scale_by_dataset: the diagram spec's scale is still to be found from the data.
     """
 
     source: str
-    sample: str | None
+    source_options: dict[str, Any]
+    split: str | None
     limit: int | None
     recipe: Recipe
     diagram: DiagramSpec
@@ -57,8 +60,9 @@ def read_request(path: Path) -> dict[str, Any]:
     request = {name: document[name] for name in KNOWN if name in document}
     if isinstance(request.get("source"), Mapping):  # the resolved spec of a store
         source = request["source"]
-        request["source"] = f"{source['kind']}:{source.get('location', '')}".rstrip(":")
-        request.setdefault("sample", source.get("sample"))
+        request["source"] = written(source["kind"], source.get("location", ""))
+        if source["kind"] == "array":
+            request.setdefault("sample", source.get("sample"))
         request.setdefault("limit", source.get("samples"))
     return request
 
@@ -78,7 +82,9 @@ def resolve(saved: Mapping[str, Any], given: Mapping[str, Any]) -> Request:
         del diagram["scale"]
     return Request(
         source=merged.get("source", "digits"),
-        sample=merged.get("sample"),
+        source_options=dict(merged.get("source_options") or {})
+        | ({"sample": merged["sample"]} if merged.get("sample") else {}),
+        split=merged.get("split"),
         limit=merged.get("limit"),
         recipe=recipe,
         diagram=_diagram(recipe.diagram, diagram),

@@ -41,7 +41,8 @@ def open_source(text: str, *, split: str | None = None, **options: Any) -> Sourc
     if wrong:
         known = ", ".join(("split", *kind.options))
         raise SourceError(f"{name} has no option {', '.join(wrong)}; it has {known}")
-    source = kind.open(path, **options)
+    # Absolute, since a worker may run in another folder.
+    source = kind.open(str(Path(path).expanduser().absolute()) if path else "", **options)
     return source if split is None else source.part(split)
 
 
@@ -69,10 +70,10 @@ def describe_sources(name: str | None = None) -> list[dict[str, str]]:
     ]
 
 
-def written(name: str) -> str:
-    """How a source of this kind is written, such as `array:FILE`."""
-    path = KINDS[name].path
-    return f"{name}:{path}" if path else name
+def written(name: str, path: str = "") -> str:
+    """How a source of this kind is written, such as `array:FILE`, or with the path given."""
+    usual = KINDS[name].path if name in KINDS else ""
+    return f"{name}:{path or usual}" if usual else name
 
 
 def _unknown(text: str) -> str:

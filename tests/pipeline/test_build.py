@@ -80,14 +80,12 @@ from pathlib import Path
 from pi_cache.specs import DiagramSpec, ImageSpec
 from pipeline.build import Options, build
 from pipeline.sources import open_source
-from pipeline import shard
 import pipeline.build, time
-slow = pipeline.build.build_shard
+fast = pipeline.build.build_shard
 def build_shard(task):
-    time.sleep(0.05)
-    return slow(task)
+    time.sleep(0.03)
+    return fast(task)
 pipeline.build.build_shard = build_shard
-print("ready", flush=True)
 build(open_source("digits")[:200], DiagramSpec(), ImageSpec(pixels=12, sigma=0.1),
       root=Path(sys.argv[1]), options=Options(executor="serial", shard_samples=8))
 """
@@ -98,24 +96,25 @@ def test_killed_three_times_gives_the_digests_of_an_undisturbed_build(
 ) -> None:
     undisturbed = built(digits, tmp_path / "undisturbed", shard_samples=8)
     root, instants = tmp_path / "killed", random.Random(5)
-    kept_before = 0
+    kept = 0
     for _ in range(3):
-        with subprocess.Popen(
-            [sys.executable, "-c", SCRIPT, str(root)], stdout=subprocess.PIPE
-        ) as process:
-            assert process.stdout is not None
-            process.stdout.readline()
-            time.sleep(0.3 + 0.3 * instants.random())
+        with subprocess.Popen([sys.executable, "-c", SCRIPT, str(root)]) as process:
+            while records(root) == kept and process.poll() is None:
+                time.sleep(0.005)
+            time.sleep(0.1 * instants.random())
             process.kill()
-        kept = len(list(root.glob("stores/*/ledger/0*.json")))
-        assert kept >= kept_before
-        kept_before = kept
+        assert records(root) > kept, "a recorded shard is never lost"
+        kept = records(root)
         assert not list(root.glob("stores/*/manifest.json"))
     resumed = built(digits, root, shard_samples=8)
     assert 0 < resumed.kept < 25 and resumed.kept + resumed.built == 25
     assert resumed.manifest.digest == undisturbed.manifest.digest
     assert resumed.manifest.files == undisturbed.manifest.files
     assert verify(resumed.path) == []
+
+
+def records(root: Path) -> int:
+    return len(list(root.glob("stores/*/ledger/0*.json")))
 
 
 def test_a_layout_once_begun_is_kept(digits: Source, tmp_path: Path) -> None:
@@ -227,7 +226,7 @@ def test_a_sample_that_an_engine_refuses_costs_only_itself(
     compute = shard_module.compute_diagrams
 
     def fragile(fields: Any, spec: DiagramSpec) -> Any:
-        if any((field == 0).all() or field[9] > 0.9 for field in fields):
+        if any(field[20] > 0.95 for field in fields):
             raise ArithmeticError("did not converge")
         return compute(fields, spec)
 
@@ -321,7 +320,7 @@ def interrupted(root: Path, number: int) -> subprocess.CompletedProcess[str]:
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
         for _ in range(600):
-            if list(root.glob("stores/*/ledger/0*.json")) or process.poll() is not None:
+            if records(root) or process.poll() is not None:
                 break
             time.sleep(0.05)
         os.kill(process.pid, number)

@@ -190,6 +190,15 @@ def test_what_underflows_is_zero_and_stays_zero() -> None:
     assert not render(*ragged([[(0.99, 1.2)], [], [(5.0, 9.0)]]), TGD).any()
 
 
+def test_dust_beside_a_heavy_diagram_is_exact_too() -> None:
+    """Whether an image is faint is judged by its own weights."""
+    spec = TGD.replace(weight="power:8", threshold=0.001)
+    dust, heavy = [(0.39, 0.392)], [(0.1, 1e6)]
+    alone, beside = draw(*ragged([dust]), spec)[0], draw(*ragged([heavy, dust, heavy]), spec)[1]
+    assert np.array_equal(alone, beside)
+    assert normalise(alone[None], spec).max() == 1
+
+
 def test_a_floor_puts_dust_out() -> None:
     part = [(0.5, 0.6)]
     assert render(*ragged([part]), TGD).max() == 1

@@ -121,7 +121,7 @@ def published() -> Published:
         for member in archive:
             if not member.name.endswith(".mat"):
                 continue
-            kind, name = Path(member.name).parts[-2:]
+            _, kind, *_, name = Path(member.name).parts
             stream = archive.extractfile(member)
             assert stream is not None
             content = loadmat(io.BytesIO(stream.read()))
