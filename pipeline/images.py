@@ -127,6 +127,8 @@ def quantise(images: np.ndarray, spec: ImageSpec) -> np.ndarray:
     uint8 is 255 times the value, truncated or rounded to the nearest whole number (halves to even).
     """
     largest = float(images.max(initial=0))
+    if not np.isfinite(largest):
+        raise InvalidSpec("images overflow: choose precision float64, or a lower weight power")
     if spec.dtype == "uint8":
         if largest > 1:
             raise InvalidSpec(f"uint8 holds values in 0..1, got {largest:g}; choose a float dtype")

@@ -297,6 +297,9 @@ def test_values_that_do_not_fit_are_refused() -> None:
     assert quantise(np.full((1, 1, 1), 65519.9), spec)[0, 0, 0] == 65504
     with pytest.raises(InvalidSpec, match="float16 holds values up to 65504, got 65520"):
         quantise(np.full((1, 1, 1), 65520.0), spec)
+    for value in (np.nan, np.inf):
+        with pytest.raises(InvalidSpec, match="images overflow"):
+            quantise(np.full((1, 1, 1), value), spec)
     with pytest.raises(InvalidSpec, match=r"uint8 holds values in 0\.\.1"):
         quantise(np.full((1, 1, 1), 1.5), ImageSpec(dtype="uint8"))
 
