@@ -1,0 +1,1 @@
+"""Small trainings that run as they are: `python -m training.examples.digits_cnn STORE`."""
