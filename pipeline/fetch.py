@@ -90,9 +90,15 @@ def _registry_path() -> Path:
     root = Path(__file__).resolve().parents[1]
     if (root / "pyproject.toml").is_file():
         return root / "data" / "registry.json"
-    for file in metadata.files("pi-cache") or []:
-        if file.parts[-3:] == ("share", "pi-cache", "registry.json"):
-            return Path(str(file.locate()))
+    installed = [
+        Path(str(file.locate())).resolve()
+        for file in metadata.files("pi-cache") or []
+        if file.parts[-3:] == ("share", "pi-cache", "registry.json")
+    ]
+    # `pip install --target` puts `share` beside the packages, and records another place.
+    for path in (*installed, root / "share" / "pi-cache" / "registry.json"):
+        if path.is_file():
+            return path
     raise SourceError(
         "this installation has no registry.json; install pi-cache again, or give a registry"
     )
