@@ -3,9 +3,9 @@
 Samples are divided by id into training, validation and test parts, class by class. The epoch is
 chosen on the validation part; the test part is read once, at the end.
 
-What to expect of the 8 x 8 digits, where chance is 0.1: about 0.35 from their rows, 0.45 from rows
-and columns, as a random forest on the same pixels. One filtration keeps part of what was drawn; it
-is meant to be joined with the sample itself, not to replace it.
+What to expect of the 8 x 8 digits, where chance is 0.1: test accuracy 0.31 to 0.33 from their rows,
+0.42 to 0.45 from rows and columns (`--scan both`), over seeds 0 to 2. A random forest on the same
+pixels gets 0.36 and 0.45 of the validation part: one filtration keeps part of what was drawn.
 """
 
 from __future__ import annotations
