@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import IO, Any
+from typing import IO, Any, Self
 
 from pi_cache.errors import SourceError, StorageFailed, StorageFull
 
@@ -30,6 +30,12 @@ OPENERS: dict[bytes, Any] = {
     b"BZh": bz2.open,
     b"\xfd7zXZ": lzma.open,
 }
+EXTENDED = (
+    *(tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE),
+    *(tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK),
+)
+"""Kinds of tar header that carry names and attributes of the next member."""
+
 DAMAGED = (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError)
 
 
@@ -143,7 +149,7 @@ def _tar_members(archive: Path) -> Iterator[tuple[str, IO[bytes] | None]]:
     opener = next((opener for magic, opener in OPENERS.items() if start.startswith(magic)), open)
     # Not tarfile's own decompression: that leaves the checksum of a gzip file unread.
     with opener(archive, "rb") as stream:
-        with tarfile.open(fileobj=stream, mode="r|") as opened:  # one pass, nothing is looked up
+        with tarfile.open(fileobj=stream, mode="r|", tarinfo=_Header) as opened:
             for info in opened:
                 if not (info.isdir() or info.isreg()):
                     raise _refused(archive, info.name, "a link or device")
@@ -152,6 +158,18 @@ def _tar_members(archive: Path) -> Iterator[tuple[str, IO[bytes] | None]]:
                 opened.members = []  # type: ignore[attr-defined]
         while stream.read(BLOCK):
             pass  # to the checksum at the end
+
+
+class _Header(tarfile.TarInfo):
+    """A header whose long names and attributes, which are read at once, have a limit."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
+        """As in TarInfo. Raises ReadError for an extended header above a megabyte."""
+        header = super().frombuf(buf, encoding, errors)
+        if header.type in EXTENDED and header.size > BLOCK:
+            raise tarfile.ReadError(f"a header of {header.size} bytes, expected up to {BLOCK}")
+        return header
 
 
 def _refused(archive: Path, name: str, what: str) -> SourceError:

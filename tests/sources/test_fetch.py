@@ -361,6 +361,13 @@ def linked(kind: bytes, target: str = "/etc/passwd") -> bytes:
     return file.getvalue()
 
 
+def long_header() -> bytes:
+    """A tar archive whose attributes, read in one piece, are much larger than the archive."""
+    info = tarfile.TarInfo("top/a")
+    info.pax_headers = {"comment": "a" * 20_000_000}
+    return gzip.compress(info.tobuf(tarfile.PAX_FORMAT) + bytes(1024))
+
+
 def zipped(name: str, content: bytes = b"x", mode: int = 0) -> bytes:
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -381,6 +388,7 @@ HOSTILE: dict[str, tuple[Callable[[], bytes], str]] = {
     "tar device": (lambda: linked(tarfile.CHRTYPE), "a link or device"),
     "tar pipe": (lambda: linked(tarfile.FIFOTYPE), "a link or device"),
     "tar bomb": (lambda: tar({"top/zeros": BOMB}), "more than 100 times its size"),
+    "tar header bomb": (long_header, "a header of 200000.. bytes, expected up to 1048576"),
     "tar twice": (
         lambda: tar({"top/a": b"x", "./top/a": b"y"}),
         "holds .*top/a twice; it is refused",
