@@ -90,6 +90,29 @@ def test_binary_and_python_releases_are_the_same_source(tmp_path: Path, small: N
     assert list(binary.splits) == ["train"] * 5 * FEW + ["test"] * FEW
 
 
+def as_released(images: np.ndarray, labels: np.ndarray) -> bytes:
+    """The bytes that Python 2 and the numpy of 2009 wrote: byte strings, numbers for flags."""
+    data = planes(images).tobytes()
+    dtype = b"cnumpy\ndtype\nU\x02u1K\x00K\x01\x87R(K\x03U\x01|NNN" + 2 * b"J\xff\xff\xff\xff"
+    array = (
+        b"cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85U\x01b\x87R"
+        + (b"(K\x01K" + bytes([len(images)]) + b"M\x00\x0c\x86" + dtype + b"K\x00tb\x89")
+        + (b"T" + len(data).to_bytes(4, "little") + data + b"tb")
+    )
+    listed = b"](" + b"".join(b"K" + bytes([label]) for label in labels) + b"e"
+    return b"\x80\x02}(U\x04data" + array + b"U\x06labels" + listed + b"u."
+
+
+def test_batches_as_python_two_wrote_them(tmp_path: Path, small: None) -> None:
+    images, labels = made_images(6 * FEW)
+    for k, (stem, _, _) in enumerate(cifar.CIFAR10.batches):
+        rows = slice(k * FEW, (k + 1) * FEW)
+        (tmp_path / stem).write_bytes(as_released(images[rows], labels[rows]))
+    source = open_cifar10(tmp_path)
+    np.testing.assert_array_equal(read_samples(source).arrays, images)
+    np.testing.assert_array_equal(source.labels, labels)
+
+
 def test_slices_read_their_own_images_and_pickle_small(tmp_path: Path, small: None) -> None:
     images, labels = made_images(6 * FEW)
     for folder in (
@@ -100,7 +123,7 @@ def test_slices_read_their_own_images_and_pickle_small(tmp_path: Path, small: No
         source.reader.read(0)
         part = source[FEW - 3 : 2 * FEW + 2]  # across three files
         assert len(pickle.dumps(part.reader)) < 3000
-        again = pickle.loads(pickle.dumps(part.reader))  # noqa: S301  our own bytes
+        again = pickle.loads(pickle.dumps(part.reader))
         np.testing.assert_array_equal(again.read_together(), images[FEW - 3 : 2 * FEW + 2])
         np.testing.assert_array_equal(again.read(4), images[FEW + 1])
         assert part.fingerprint() != source.fingerprint()

@@ -71,7 +71,7 @@ def test_several_dimensions_are_channels_in_order() -> None:
 def test_unequal_lengths_slice_and_pickle_their_own_samples() -> None:
     source = open_ucr(shared_data("ucr_uea") / "PickupGestureWiimoteZ")
     part = source[48:52]
-    again = pickle.loads(pickle.dumps(part.reader))  # noqa: S301  our own bytes
+    again = pickle.loads(pickle.dumps(part.reader))
     for position in range(4):
         np.testing.assert_array_equal(again.read(position), source.reader.read(48 + position))
     assert len(pickle.dumps(part.reader)) < len(pickle.dumps(source.reader)) / 10
