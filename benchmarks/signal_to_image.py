@@ -28,7 +28,7 @@ from scipy import sparse
 from threadpoolctl import threadpool_limits
 
 from pi_cache.specs import ImageSpec
-from pipeline.images import draw
+from pipeline.images import draw, select
 from pipeline.kernels.cells import Cells, cell_masses
 from pipeline.kernels.image import tables
 from pipeline.kernels.path import path_h0
@@ -235,7 +235,7 @@ def offsets_of(points: np.ndarray) -> np.ndarray:
 def blocks(points: np.ndarray, offsets: np.ndarray, spec: ImageSpec, size: int = 256) -> None:
     """Raw images a block at a time, as a build draws them."""
     for start in range(0, len(offsets) - 1, size):
-        draw(points, offsets[start : start + size + 1], spec)
+        draw(select(points, offsets[start : start + size + 1], spec), spec)
 
 
 def whole(signals: np.ndarray, spec: ImageSpec) -> None:

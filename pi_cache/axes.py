@@ -1,4 +1,4 @@
-"""Where the cells of an image lie on its two axes."""
+"""Where the cells of an image lie on its two axes, in field units."""
 
 from __future__ import annotations
 
@@ -9,16 +9,32 @@ from pi_cache.errors import InvalidSpec
 from pi_cache.specs import ImageSpec
 
 
-def cell_edges(image: ImageSpec, axis: str) -> NDArray[np.float64]:
-    """Lower edge of each cell in field units, in the order of the stored rows or columns.
-
-    axis: `birth` (columns) or `persistence` (rows). A cell reaches `image.cell_width` further on
-    a legacy grid, and to the next edge on a regular one.
-    """
-    if axis not in ("birth", "persistence"):
-        raise InvalidSpec(f"axis must be birth or persistence, got {axis!r}")
-    low, high = image.birth_range if axis == "birth" else image.persistence_range
+def lower_edges(image: ImageSpec, axis: str) -> NDArray[np.float64]:
+    """Lower edge of each cell (pixels,), ascending. axis: `birth` or `persistence`."""
+    low, high = _range(image, axis)
     inclusive = image.grid == "legacy-persim"
-    edges = np.linspace(low, high, image.pixels, endpoint=inclusive)
+    return np.linspace(low, high, image.pixels, endpoint=inclusive)
+
+
+def cell_edges(image: ImageSpec, axis: str) -> NDArray[np.float64]:
+    """Lower edges in the order of the stored columns (birth) or rows (persistence)."""
+    edges = lower_edges(image, axis)
     descending = axis == "persistence" and image.row_order == "descending"
     return edges[::-1].copy() if descending else edges
+
+
+def cell_width(image: ImageSpec, axis: str) -> float:
+    """Width of every cell: to the next edge on a regular grid; HI / pixels on a legacy one.
+
+    Legacy cells neither tile the range nor quite stay in it.
+    """
+    low, high = _range(image, axis)
+    if image.grid == "legacy-persim":
+        return image.birth_range[1] / image.pixels
+    return (high - low) / image.pixels
+
+
+def _range(image: ImageSpec, axis: str) -> tuple[float, float]:
+    if axis not in ("birth", "persistence"):
+        raise InvalidSpec(f"axis must be birth or persistence, got {axis!r}")
+    return image.birth_range if axis == "birth" else image.persistence_range

@@ -101,11 +101,13 @@ def nearest(root: str | Path, spec: StoreSpec) -> tuple[Entry, dict[str, tuple[A
     return min(found, key=lambda pair: len(pair[1]), default=None)
 
 
-def with_diagrams(root: str | Path, diagram_key: str) -> Path | None:
-    """A finished store that holds the diagrams of this key."""
+def with_diagrams(root: str | Path, spec: StoreSpec) -> Path | None:
+    """Another finished store that holds the diagrams of this spec."""
     for entry in stores(root):
         manifest = entry.manifest
-        if manifest is None or manifest.diagram_key != diagram_key:
+        if manifest is None or manifest.key == spec.key:
+            continue
+        if manifest.diagram_key != spec.diagram_key:
             continue
         if any(column.name == "points" for column in manifest.columns):
             return entry.path

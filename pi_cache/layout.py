@@ -13,7 +13,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from pi_cache.axes import cell_edges
+from pi_cache.axes import cell_edges, cell_width
 from pi_cache.errors import InvalidSpec, SourceError
 from pi_cache.shards import CODECS, ShardFormat
 from pi_cache.specs import DTYPES, ImageSpec, Status
@@ -133,8 +133,11 @@ def standard_columns(
     channels: persistence images a sample. points: dtype of the diagram points.
     """
     size = image.pixels
-    axes = {name: cell_edges(image, name).tolist() for name in ("persistence", "birth")}
-    note = {"lower_cell_edges": axes, "cell_width": image.cell_width}
+    axes = ("persistence", "birth")
+    note = {
+        "lower_cell_edges": {name: cell_edges(image, name).tolist() for name in axes},
+        "cell_width": {name: cell_width(image, name) for name in axes},
+    }
     codes = {"codes": {status.name: int(status) for status in Status}}
     columns = (
         Column(

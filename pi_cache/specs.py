@@ -349,12 +349,6 @@ class ImageSpec(_Spec):
         """Death given to essential classes, or None when they are dropped."""
         return None if self.essential == "drop" else float(self.essential.removeprefix("clip:"))
 
-    @property
-    def cell_width(self) -> float:
-        """Width of a cell along the birth axis; on a legacy grid along both."""
-        low, high = self.birth_range
-        return (high if self.grid == "legacy-persim" else high - low) / self.pixels
-
 
 def _parse_weight(value: str) -> str:
     """`one`, `linear`, `relative` or `power:N`; `power:0` and `power:1` have their own names."""

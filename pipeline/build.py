@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from pi_cache import catalogue
-from pi_cache.errors import InvalidSpec, StoreNotFound, UnfinishedStore
+from pi_cache.errors import CorruptStore, InvalidSpec, StoreNotFound, UnfinishedStore
+from pi_cache.integrity import verify
 from pi_cache.layout import Column, Layout, SampleTable, standard_columns
 from pi_cache.ledger import Build, finish, missing_shards, open_build
 from pi_cache.manifest import StoreManifest, merged
@@ -138,14 +139,14 @@ def build(
     with clock("identify"):
         spec = StoreSpec(source=source.spec(), diagram=diagram, image=image)
         engine_of(spec.diagram)
-        found = find_finished(root, spec)
+        found = find_finished(root, spec, say)
     if found is not None:
         return BuildReport(manifest=found.manifest, path=found.path, found=True)
     dataset_max = None
     if image.normalise == "dataset-max":
         dataset_max = _dataset_max(source, diagram, image, root, options, progress, say)
     with clock("prepare"):
-        donor = catalogue.with_diagrams(root, spec.diagram_key)
+        donor = catalogue.with_diagrams(root, spec)
         begun = prepare(source, spec, root=root, options=options, say=say, measured=donor is None)
         tasks = _tasks(source, begun, donor, dataset_max)
     kept = begun.shards - len(tasks)
@@ -178,12 +179,19 @@ def build(
     )
 
 
-def find_finished(root: Path, spec: StoreSpec) -> Store | None:
-    """The finished store of this spec, or None. Raises CorruptStore for a damaged one."""
+def find_finished(root: Path, spec: StoreSpec, say: Say = lambda text: None) -> Store | None:
+    """The finished store of this spec with every byte as it was written, or None."""
     try:
-        return open_store(root / "stores" / spec.key)
+        store = open_store(root / "stores" / spec.key)
     except (StoreNotFound, UnfinishedStore):
         return None
+    except CorruptStore as error:
+        say(f"damaged, and built again where it is: {error}")
+        return None
+    damage = [finding for finding in verify(store.path) if finding.kind != "orphan"]
+    for finding in damage:
+        say(f"damaged, and built again: {finding}")
+    return None if damage else store
 
 
 def prepare(
@@ -220,9 +228,7 @@ def prepare(
     )
     attributes = {
         "channels": channel_names(source, spec.diagram),
-        "source": {
-            name: getattr(source, name) for name in ("kind", "location", "citation", "licence")
-        },
+        "source": {name: getattr(source, name) for name in ("kind", "citation", "licence")},
     }
     columns = store_columns(source, spec, with_inputs=options.with_inputs)
     layout = _layout(source, spec, shard_samples, mapped=options.mapped)

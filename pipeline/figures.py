@@ -16,7 +16,8 @@ import numpy as np
 from pi_cache.errors import PiCacheError
 from pi_cache.reader import Store
 from pi_cache.specs import ImageSpec, Status
-from pipeline.report import coverage, drawn_points, explain_sample, in_window, label_name
+from pipeline.images import in_window, select
+from pipeline.report import coverage, drawn_points, explain_sample, label_name
 
 COLOURS = "magma"
 POINT_COLOUR, WINDOW_COLOUR, OUTSIDE_COLOUR = "#00609c", "#c1272d", "#8a8a8a"
@@ -99,7 +100,7 @@ def draw_report(store: Store, path: Path) -> None:
     """Where the points lie beside the window, how bright the images are, and statuses."""
     facts, spec = coverage(store), store.spec.image
     usable = np.flatnonzero(np.asarray(store.status) == Status.OK)[:LOOKED_AT]
-    birth, persistence = drawn_points(store.diagrams(usable)[0], spec)
+    birth, persistence = drawn_points(store, usable)
     images = store.read("images", usable).astype(np.float64)
     with _figure(path, 1, 3, (9.0, 2.8)) as axes:
         scatter, mean, status = axes[0]
@@ -143,7 +144,8 @@ def _input(axes: Any, store: Store, sample: int, channel: int) -> None:
 def _diagram(axes: Any, store: Store, sample: int, channel: int, marker: int = 8) -> None:
     """Finite points over birth and persistence, with the window of the image."""
     spec = store.spec.image
-    birth, persistence = drawn_points(store.diagram(sample, channel), spec)
+    points = store.diagram(sample, channel)
+    birth, persistence, _ = select(points, np.array([0, len(points)]), spec)
     inside = in_window(birth, persistence, spec)
     for chosen, colour in ((inside, POINT_COLOUR), (~inside, OUTSIDE_COLOUR)):
         axes.scatter(birth[chosen], persistence[chosen], s=marker, color=colour, lw=0, alpha=0.7)

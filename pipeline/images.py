@@ -1,6 +1,6 @@
 """Diagrams to persistence images, by an ImageSpec. Pure: arrays in, arrays out.
 
-    draw -> normalise -> quantise, or `render` for all three a block at a time.
+    select -> draw -> normalise -> quantise, or `render` for all three a block at a time.
 
 Diagrams are ragged: points (P, 2) of (birth, death), and offsets (S+1,) such that diagram s is
 points[offsets[s]:offsets[s+1]]. An essential class has death inf, or -inf where births lie above
@@ -14,6 +14,7 @@ from typing import NamedTuple, Self
 
 import numpy as np
 
+from pi_cache.axes import cell_width, lower_edges
 from pi_cache.errors import InvalidSpec
 from pi_cache.specs import ImageSpec
 from pipeline.kernels.cells import Cells, cell_masses
@@ -24,27 +25,40 @@ from pipeline.kernels.image import tables
 FAINT = {"float64": 1e-10, "float32": 1e-6}
 """Images that tables could get wrong by this part of their maximum are drawn without them."""
 
+NEGLIGIBLE = 60.0
+"""In natural logarithms: e^-60 of an image is far below its last bit."""
+
 BLOCK = 256
 """Images that `render` draws at once: few enough that memory is used again, and stays in cache."""
 
 
-class Edges(NamedTuple):
-    """Cells of both axes: lower edges (pixels,) and the one width of each, in field units."""
+class Selection(NamedTuple):
+    """The points that are drawn: births and persistences (Q,), offsets (S+1,) from 0."""
 
-    birth: np.ndarray
-    birth_width: float
-    persistence: np.ndarray
-    persistence_width: float
+    births: np.ndarray
+    persistences: np.ndarray
+    offsets: np.ndarray
 
 
-def axis_edges(spec: ImageSpec) -> Edges:
-    """Lower edges and widths of the cells, ascending on both axes whatever the row order.
+def select(points: np.ndarray, offsets: np.ndarray, spec: ImageSpec) -> Selection:
+    """Points with persistence over the threshold; essential classes clipped or left out.
 
-    On a legacy grid the edges run from the lowest to the highest value inclusive, while each cell
-    is HI / pixels wide: cells neither tile the range nor quite stay in it.
+    points: (P, 2) births and deaths in field units, taken as float64. offsets: (S+1,), may start
+    anywhere in points. A class that never dies and is born beyond the clip value would have lived a
+    negative time: it is left out.
     """
-    birth, persistence = _cells(spec)
-    return Edges(_lower(birth), birth.width, _lower(persistence), persistence.width)
+    first, last = offsets[0], offsets[-1]
+    births = np.asarray(points[first:last, 0], np.float64)
+    deaths = np.asarray(points[first:last, 1], np.float64)
+    persistences = np.abs(deaths - births)
+    essential = np.isinf(deaths)
+    clip = spec.clip_value
+    persistences[essential] = (
+        0.0 if clip is None else ((clip - births) * np.sign(deaths))[essential]
+    )
+    kept = persistences > spec.threshold
+    ends = np.concatenate([[0], np.cumsum(kept)])
+    return Selection(births[kept], persistences[kept], ends[offsets - first])
 
 
 def render(
@@ -59,43 +73,60 @@ def render(
     images = np.empty((count, spec.pixels, spec.pixels), spec.dtype)
     for start in range(0, count, BLOCK):
         stop = min(start + BLOCK, count)
-        raw = draw(points, offsets[start : stop + 1], spec)
+        raw = draw(select(points, offsets[start : stop + 1], spec), spec)
         images[start:stop] = quantise(normalise(raw, spec, dataset_max), spec)
     return images
 
 
-def draw(points: np.ndarray, offsets: np.ndarray, spec: ImageSpec) -> np.ndarray:
+def draw(selection: Selection, spec: ImageSpec) -> np.ndarray:
     """Raw images (S, pixels, pixels) of spec.precision, not yet normalised.
-
-    points: (P, 2) births and deaths in field units, taken as float64. offsets: (S+1,), may start
-    anywhere in points.
 
     Values come from tables that are exact to rounding for an image of ordinary brightness. An image
     that is faint beside its weights (its points lie outside the window) is made again from the
     normal distribution function, so that its own maximum is a number and not noise. What is less
     than the smallest normal number of spec.precision is zero.
     """
-    drawn = _select(points, offsets, spec)
-    weights = _weights(drawn, spec)
-    birth, persistence = _cells(spec)
+    weights = _weights(selection, spec)
+    birth, persistence = _cells(spec, "birth"), _cells(spec, "persistence")
     descending = spec.row_order == "descending"
     prepared = tables(birth, persistence, spec.sigma, np.dtype(spec.precision))
     if prepared is None:
-        images = np.empty((len(offsets) - 1, spec.pixels, spec.pixels), spec.precision)
+        images = np.zeros((len(selection.offsets) - 1, spec.pixels, spec.pixels), spec.precision)
         faint = np.ones(len(images), np.bool_)
     else:
-        images = draw_tabulated(*drawn, weights, prepared, descending=descending)
-        bound = prepared.error * _each(np.add, weights, drawn.offsets)
-        faint = (bound > FAINT[spec.precision] * _maxima(images)) & (np.diff(drawn.offsets) > 0)
-    for s in np.flatnonzero(faint):
-        own = slice(drawn.offsets[s], drawn.offsets[s + 1])
-        x = cell_masses(drawn.births[own], _lower(birth), birth.width, spec.sigma)
-        y = cell_masses(drawn.persistences[own], _lower(persistence), persistence.width, spec.sigma)
-        image = (y * weights[own, None]).T @ x  # (persistence, birth)
+        images = draw_tabulated(*selection, weights, prepared, descending=descending)
+        bound = prepared.error * _each(np.add, weights, selection.offsets)
+        faint = bound > FAINT[spec.precision] * _maxima(images)
+    for s in np.flatnonzero(faint & (np.diff(selection.offsets) > 0)):
+        own = slice(selection.offsets[s], selection.offsets[s + 1])
+        part = selection.births[own], selection.persistences[own], weights[own]
+        image = _draw_exactly(*part, spec)
         if image.max() < np.finfo(images.dtype).tiny:
             image[:] = 0  # what is left of it has no precision
         images[s] = image[::-1] if descending else image
     return images
+
+
+def _draw_exactly(
+    births: np.ndarray, persistences: np.ndarray, weights: np.ndarray, spec: ImageSpec
+) -> np.ndarray:
+    """One image, ascending, from the normal distribution function; of its brightest points only.
+
+    A point further away loses by exp(-distance^2 / 2 sigma^2); under e^-60 of the brightest one it
+    is nothing beside it, whatever the cells are.
+    """
+    logs = np.log(weights)
+    for axis, positions in (("birth", births), ("persistence", persistences)):
+        edges, width = lower_edges(spec, axis), cell_width(spec, axis)
+        away = np.maximum(np.maximum(edges[0] - positions, positions - edges[-1] - width), 0)
+        logs -= (away / spec.sigma) ** 2 / 2
+    near = logs > logs.max() - NEGLIGIBLE
+    x, y = (
+        cell_masses(positions[near], lower_edges(spec, axis), cell_width(spec, axis), spec.sigma)
+        for axis, positions in (("birth", births), ("persistence", persistences))
+    )
+    image: np.ndarray = (y * weights[near, None]).T @ x  # (persistence, birth)
+    return image
 
 
 def normalise(images: np.ndarray, spec: ImageSpec, dataset_max: float | None = None) -> np.ndarray:
@@ -149,8 +180,8 @@ class WindowStatistics:
     """What of some diagrams lies in the window of the image; sums, so parts add up.
 
     diagrams: their number. empty: those of which nothing is drawn. points, persistence: number and
-    total persistence of the points drawn (selected by essential and threshold); points_inside,
-    persistence_inside: of those with birth and persistence within the closed ranges of the spec.
+    total persistence of the points drawn; points_inside, persistence_inside: of those with birth
+    and persistence within the closed ranges of the spec.
     """
 
     diagrams: int = 0
@@ -166,60 +197,39 @@ class WindowStatistics:
         )
 
 
-def window_statistics(points: np.ndarray, offsets: np.ndarray, spec: ImageSpec) -> WindowStatistics:
-    """How much of the diagrams the window of the spec shows. Parameters as for `draw`."""
-    drawn = _select(points, offsets, spec)
+def window_statistics(selection: Selection, spec: ImageSpec) -> WindowStatistics:
+    """How much of the points drawn the window of the spec shows."""
+    inside = in_window(selection.births, selection.persistences, spec)
+    return WindowStatistics(
+        diagrams=len(selection.offsets) - 1,
+        empty=int((np.diff(selection.offsets) == 0).sum()),
+        points=len(selection.births),
+        points_inside=int(inside.sum()),
+        persistence=float(selection.persistences.sum()),
+        persistence_inside=float(selection.persistences[inside].sum()),
+    )
+
+
+def in_window(births: np.ndarray, persistences: np.ndarray, spec: ImageSpec) -> np.ndarray:
+    """Which points (Q,) lie in the closed ranges of the spec."""
     birth_low, birth_high = spec.birth_range
     low, high = spec.persistence_range
-    inside = (birth_low <= drawn.births) & (drawn.births <= birth_high)
-    inside &= (low <= drawn.persistences) & (drawn.persistences <= high)
-    return WindowStatistics(
-        diagrams=len(offsets) - 1,
-        empty=int((np.diff(drawn.offsets) == 0).sum()),
-        points=len(drawn.births),
-        points_inside=int(inside.sum()),
-        persistence=float(drawn.persistences.sum()),
-        persistence_inside=float(drawn.persistences[inside].sum()),
-    )
+    inside: np.ndarray = (birth_low <= births) & (births <= birth_high)
+    inside &= (low <= persistences) & (persistences <= high)
+    return inside
 
 
-class _Drawn(NamedTuple):
-    """The points to draw: births and persistences (Q,), offsets (S+1,) from 0."""
-
-    births: np.ndarray
-    persistences: np.ndarray
-    offsets: np.ndarray
-
-
-def _select(points: np.ndarray, offsets: np.ndarray, spec: ImageSpec) -> _Drawn:
-    """Points with persistence over the threshold; essential classes clipped or left out.
-
-    A class that never dies and is born beyond the clip value would have lived a negative time:
-    it is left out.
-    """
-    first, last = offsets[0], offsets[-1]
-    births = np.asarray(points[first:last, 0], np.float64)
-    deaths = np.asarray(points[first:last, 1], np.float64)
-    persistences = np.abs(deaths - births)
-    essential = np.isinf(deaths)
-    clip = spec.clip_value
-    persistences[essential] = (
-        0.0 if clip is None else ((clip - births) * np.sign(deaths))[essential]
-    )
-    kept = persistences > spec.threshold
-    ends = np.concatenate([[0], np.cumsum(kept)])
-    return _Drawn(births[kept], persistences[kept], ends[offsets - first])
-
-
-def _weights(drawn: _Drawn, spec: ImageSpec) -> np.ndarray:
+def _weights(selection: Selection, spec: ImageSpec) -> np.ndarray:
     """Weight of each point (Q,): a power of its persistence, or relative to the largest one."""
     if spec.weight == "relative":
-        largest = _each(np.maximum, drawn.persistences, drawn.offsets)
-        relative: np.ndarray = drawn.persistences / np.repeat(largest, np.diff(drawn.offsets))
+        largest = _each(np.maximum, selection.persistences, selection.offsets)
+        relative: np.ndarray = selection.persistences / np.repeat(
+            largest, np.diff(selection.offsets)
+        )
         return relative
     if spec.weight_power == 1:
-        return drawn.persistences
-    weights: np.ndarray = drawn.persistences**spec.weight_power
+        return selection.persistences
+    weights: np.ndarray = selection.persistences**spec.weight_power
     return weights
 
 
@@ -241,17 +251,7 @@ def _maxima(images: np.ndarray) -> np.ndarray:
     return maxima
 
 
-def _cells(spec: ImageSpec) -> tuple[Cells, Cells]:
-    """Cells of the birth and of the persistence axis."""
-    n = spec.pixels
-    axes = []
-    for low, high in (spec.birth_range, spec.persistence_range):
-        width = (spec.birth_range[1] if spec.grid == "legacy-persim" else high - low) / n
-        step = (high - low) / (n - 1) if spec.grid == "legacy-persim" and n > 1 else width
-        axes.append(Cells(low, step, width, n))
-    return axes[0], axes[1]
-
-
-def _lower(cells: Cells) -> np.ndarray:
-    """Lower edges (count,)."""
-    return np.linspace(cells.lower, cells.lower + cells.step * (cells.size - 1), cells.size)
+def _cells(spec: ImageSpec, axis: str) -> Cells:
+    edges, width = lower_edges(spec, axis), cell_width(spec, axis)
+    step = float(edges[-1] - edges[0]) / (spec.pixels - 1) if spec.pixels > 1 else width
+    return Cells(float(edges[0]), step, width, spec.pixels)

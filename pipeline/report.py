@@ -10,10 +10,11 @@ from typing import Any
 
 import numpy as np
 
+from pi_cache.axes import cell_edges, cell_width
 from pi_cache.errors import InvalidSpec
 from pi_cache.reader import Store
 from pi_cache.specs import DiagramSpec, ImageSpec, Status
-from pipeline.images import Edges, axis_edges
+from pipeline.images import in_window, select
 from pipeline.plan import spread
 
 LITTLE = 0.5
@@ -40,7 +41,7 @@ def coverage(store: Store) -> dict[str, Any]:
         "points": window["points"],
         "points_inside": _share(window["points_inside"], window["points"]),
         "persistence_inside": _share(window["persistence_inside"], window["persistence"]),
-        "flat_channels": seen.get("flat_channels", 0),
+        "flat_channels": seen.get("flat_channels"),
         "faint_images": seen["faint_images"],
         "largest_raw_value": seen["max_value"],
         "birth_range": list(spec.birth_range),
@@ -65,7 +66,7 @@ def suggest_window(store: Store) -> dict[str, list[float]] | None:
     if not len(candidates):
         return None
     chosen = candidates[spread(len(candidates), LOOKED_AT)]
-    birth, persistence = drawn_points(store.diagrams(chosen)[0], store.spec.image)
+    birth, persistence = drawn_points(store, chosen)
     if not len(birth):
         return None
     low, high = np.quantile(birth, [0.005, 0.995])
@@ -75,16 +76,15 @@ def suggest_window(store: Store) -> dict[str, list[float]] | None:
     }
 
 
+def drawn_points(store: Store, samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Birth and persistence of all points that are drawn of some samples."""
+    points, _ = store.diagrams(samples)
+    births, persistences, _ = select(points, np.array([0, len(points)]), store.spec.image)
+    return births, persistences
+
+
 def _round(value: float) -> float:
     return float(f"{value:.3g}")
-
-
-def drawn_points(points: np.ndarray, spec: ImageSpec) -> tuple[np.ndarray, np.ndarray]:
-    """Birth and persistence of the finite points over the threshold."""
-    finite = points[np.isfinite(points[:, 1])].astype(np.float64)
-    birth, persistence = finite[:, 0], np.abs(finite[:, 1] - finite[:, 0])
-    drawn = persistence > spec.threshold
-    return birth[drawn], persistence[drawn]
 
 
 def warnings_of(facts: dict[str, Any]) -> list[str]:
@@ -151,7 +151,7 @@ def _explain_channel(
     """Points of one diagram, those outside the window, and what one pixel stands for."""
     spec = store.spec.image
     points = store.diagram(sample, channel)
-    birth, persistence = drawn_points(points, spec)
+    birth, persistence, _ = select(points, np.array([0, len(points)]), spec)
     inside = in_window(birth, persistence, spec)
     brightest = np.unravel_index(int(np.nan_to_num(image).argmax()), image.shape)
     row, column = pixel or (int(brightest[0]), int(brightest[1]))
@@ -176,24 +176,13 @@ def label_name(store: Store, sample: int) -> str:
     return names[label] if label < len(names) else str(label)
 
 
-def in_window(birth: np.ndarray, persistence: np.ndarray, spec: ImageSpec) -> np.ndarray:
-    """Which points lie in the closed ranges of the spec."""
-    inside: np.ndarray = (birth >= spec.birth_range[0]) & (birth <= spec.birth_range[1])
-    low, high = spec.persistence_range
-    return inside & (persistence >= low) & (persistence <= high)
-
-
 def pixel_cell(spec: ImageSpec, row: int, column: int) -> dict[str, list[float]]:
     """The cell that a stored pixel stands for: birth and persistence, lower and upper end."""
     if not (0 <= row < spec.pixels and 0 <= column < spec.pixels):
         raise InvalidSpec(f"pixel must lie in 0..{spec.pixels - 1} twice, got {row},{column}")
-    edges: Edges = axis_edges(spec)
-    line = spec.pixels - 1 - row if spec.row_order == "descending" else row
-    birth, persistence = float(edges.birth[column]), float(edges.persistence[line])
-    return {
-        "birth": [birth, birth + edges.birth_width],
-        "persistence": [persistence, persistence + edges.persistence_width],
-    }
+    lower = {"birth": cell_edges(spec, "birth")[column]}
+    lower["persistence"] = cell_edges(spec, "persistence")[row]
+    return {axis: [float(low), float(low) + cell_width(spec, axis)] for axis, low in lower.items()}
 
 
 def describe_diagram(spec: DiagramSpec, channels: Sequence[str]) -> list[str]:

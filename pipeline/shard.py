@@ -17,19 +17,27 @@ from typing import Any
 
 import numpy as np
 
-from pi_cache.errors import EngineNotInstalled, InvalidSpec
+from pi_cache.errors import CorruptStore, EngineNotInstalled, InvalidSpec
 from pi_cache.ledger import Build, write_shard
 from pi_cache.reader import open_store
 from pi_cache.specs import DiagramSpec, ImageSpec, Status, StoreSpec
 from pipeline.diagrams import Diagrams, compute_diagrams
 from pipeline.executors import single_threaded
 from pipeline.fields import channel_names, make_fields
-from pipeline.images import WindowStatistics, draw, normalise, quantise, window_statistics
+from pipeline.images import (
+    BLOCK,
+    WindowStatistics,
+    draw,
+    normalise,
+    quantise,
+    render,
+    select,
+    window_statistics,
+)
 from pipeline.sources.base import Samples, Source, read_samples
 
 BLOCK_BYTES = 4 * 2**20
 """Field values computed at a time: they stay in the processor's cache."""
-IMAGE_BLOCK = 256
 PROBLEMS_KEPT = 20
 """Samples named in a shard's record; the store has the status of every one."""
 USABLE = (Status.OK, Status.CONSTANT)
@@ -108,7 +116,7 @@ def warm(spec: StoreSpec) -> None:
         from pipeline.kernels.path import path_h0
 
         points, _ = path_h0(signal, 0.0)
-    draw(points, np.array([0, len(points)]), spec.image)
+    render(points, np.array([0, len(points)]), spec.image, dataset_max=1.0)
 
 
 def compute(task: ShardTask, clock: Clock) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
@@ -116,14 +124,15 @@ def compute(task: ShardTask, clock: Clock) -> tuple[dict[str, np.ndarray], dict[
     spec = task.build.spec
     with_inputs = any(column.name == "inputs" for column in task.build.blueprint.columns)
     samples: Samples | None = None
-    if task.donor is None:
-        with clock("read"):
+    with clock("read"):
+        given = None if task.donor is None else _diagrams_of_donor(task.donor, task)
+        if given is None or with_inputs:
             samples = read_samples(task.source)
-        diagrams, status, problems = diagrams_of(samples, task.source, spec.diagram, clock)
+    if given is not None:
+        diagrams, status, problems = given
     else:
-        with clock("read"):
-            diagrams, status, problems = _diagrams_of_donor(task)
-            samples = read_samples(task.source) if with_inputs else None
+        assert samples is not None
+        diagrams, status, problems = diagrams_of(samples, task.source, spec.diagram, clock)
     images, seen = images_of(diagrams, status, spec.image, clock, task.dataset_max)
     offsets = diagrams.offsets
     each = (len(offsets) - 1) // len(status)  # diagrams a sample
@@ -212,14 +221,18 @@ def _assemble(
     )
 
 
-def _diagrams_of_donor(task: ShardTask) -> tuple[Diagrams, np.ndarray, dict[str, str]]:
-    """Diagrams and statuses of the same samples, read from a store that has them."""
-    assert task.donor is not None
+def _diagrams_of_donor(
+    donor: Path, task: ShardTask
+) -> tuple[Diagrams, np.ndarray, dict[str, str]] | None:
+    """Diagrams and statuses of the same samples, from a store that has them; None if damaged."""
     samples = task.build.sample_range(task.shard)
-    store = open_store(task.donor)
-    points, ends = store.diagrams(slice(samples.start, samples.stop))
+    try:
+        store = open_store(donor)
+        points, ends = store.diagrams(slice(samples.start, samples.stop))
+        status = store.read("status", slice(samples.start, samples.stop))
+    except CorruptStore:
+        return None
     offsets = np.append(ends[:, :-1].reshape(-1), len(points))
-    status = store.read("status", slice(samples.start, samples.stop))
     named = store.manifest.statistics.get("problems", {})
     mine = set(task.source.ids)
     return Diagrams(points, offsets), status, {k: v for k, v in named.items() if k in mine}
@@ -242,12 +255,13 @@ def images_of(
     maxima = np.zeros(count)
     window = WindowStatistics()
     with clock("images"):
-        for start in range(0, count, IMAGE_BLOCK):
-            offsets = diagrams.offsets[start : start + IMAGE_BLOCK + 1]
-            raw = draw(diagrams.points, offsets, spec)
+        for start in range(0, count, BLOCK):
+            offsets = diagrams.offsets[start : start + BLOCK + 1]
+            selection = select(diagrams.points, offsets, spec)
+            raw = draw(selection, spec)
             maxima[start : start + len(raw)] = raw.max(axis=(1, 2), initial=0)
             images[start : start + len(raw)] = quantise(normalise(raw, spec, dataset_max), spec)
-            window += window_statistics(diagrams.points, offsets, spec)
+            window += window_statistics(selection, spec)
     by_sample = images.reshape(len(status), -1, spec.pixels, spec.pixels)
     by_sample[~np.isin(status, USABLE)] = 0 if spec.dtype == "uint8" else np.nan
     drawn = maxima[maxima > 0]

@@ -17,7 +17,7 @@ from pi_cache.specs import DiagramSpec, ImageSpec, Status, StoreSpec
 from pipeline.build import build
 from pipeline.diagrams import compute_diagrams
 from pipeline.fields import channel_names, make_fields
-from pipeline.images import draw, normalise, quantise
+from pipeline.images import draw, normalise, quantise, select
 from pipeline.sources import open_source, read_samples
 from tests import naive
 
@@ -60,7 +60,7 @@ def test_from_file_to_batch(photographs: Path, tmp_path: Path) -> None:
 
     # Its persistence image: one Gaussian a point, over (persistence, birth), brightest pixel 1.
     image = ImageSpec(pixels=10, sigma=0.1)
-    raw = draw(diagrams.points, diagrams.offsets, image)
+    raw = draw(select(diagrams.points, diagrams.offsets, image), image)
     drawn = quantise(normalise(raw, image), image)[4 * 3 + 1]
     assert drawn.shape == (10, 10)
     assert drawn.dtype == np.float16

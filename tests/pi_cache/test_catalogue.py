@@ -53,9 +53,9 @@ def test_a_miss_is_explained(root: Path) -> None:
 
 
 def test_diagrams_are_found_for_another_image(root: Path) -> None:
-    path = catalogue.with_diagrams(root, make_spec(5, sigma=9.0).diagram_key)
+    path = catalogue.with_diagrams(root, make_spec(5, sigma=9.0))
     assert path is not None and verify(path) == []
-    assert catalogue.with_diagrams(root, make_spec(6).diagram_key) is None
+    assert catalogue.with_diagrams(root, make_spec(6)) is None
 
 
 def test_ambiguous_prefix(root: Path) -> None:

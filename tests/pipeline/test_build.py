@@ -153,6 +153,30 @@ def test_a_miss_names_the_field_that_differs(digits: Source, tmp_path: Path) -> 
     assert any("differs in image.sigma 0.1 -> 0.2" in line for line in said)
 
 
+@pytest.mark.parametrize(
+    "name", ["images/c.3.0.0.0", "points/c.1.0.0", "ids/c.0", "../manifest.json"]
+)
+@pytest.mark.parametrize("damage", ["delete", "truncate", "flip"])
+def test_building_again_mends_exactly_what_is_damaged(
+    name: str, damage: str, digits: Source, tmp_path: Path
+) -> None:
+    first = built(digits, tmp_path)
+    victim = first.path / "data.zarr" / name
+    content = bytearray(victim.read_bytes())
+    content[len(content) // 2] ^= 4
+    {
+        "delete": victim.unlink,
+        "truncate": lambda: victim.write_bytes(content[:-1]),
+        "flip": lambda: victim.write_bytes(content),
+    }[damage]()
+    again = built(digits, tmp_path)
+    assert not again.found
+    assert again.built == (1 if "/c.3" in name or "/c.1" in name else 0)
+    assert again.manifest.files == first.manifest.files
+    assert [f for f in verify(again.path) if f.kind != "orphan"] == []
+    assert built(digits, tmp_path).found
+
+
 def test_another_image_reuses_the_diagrams(
     digits: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -164,6 +188,16 @@ def test_another_image_reuses_the_diagrams(
     reused = built(digits, tmp_path / "donor", changed)
     assert reused.reused_diagrams
     assert reused.manifest.files == fresh.manifest.files
+
+
+def test_a_damaged_donor_is_not_believed(digits: Source, tmp_path: Path) -> None:
+    donor = built(digits, tmp_path / "root")
+    points = donor.path / "data.zarr" / "points" / "c.2.0.0"
+    points.write_bytes(points.read_bytes()[::-1])
+    changed = IMAGE.replace(sigma=0.05)
+    report = built(digits, tmp_path / "root", changed)
+    fresh = built(digits, tmp_path / "fresh", changed)
+    assert report.manifest.files == fresh.manifest.files
 
 
 def test_another_diagram_does_not_reuse(digits: Source, tmp_path: Path) -> None:

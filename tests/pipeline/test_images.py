@@ -12,10 +12,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.io import loadmat
 
+from pi_cache.axes import cell_width, lower_edges
 from pi_cache.errors import InvalidSpec
 from pi_cache.specs import ImageSpec
 from pipeline import images
-from pipeline.images import WindowStatistics, axis_edges, draw, normalise, quantise, render
+from pipeline.images import (
+    WindowStatistics,
+    draw,
+    normalise,
+    quantise,
+    render,
+    select,
+    window_statistics,
+)
 from pipeline.kernels.path import path_h0
 from tests import naive
 from tests.shared import shared_data
@@ -40,7 +49,12 @@ def ragged(parts: list) -> tuple[np.ndarray, np.ndarray]:
 
 def image(part: list, spec: ImageSpec) -> np.ndarray:
     """The raw image of one diagram."""
-    return draw(*ragged([part]), spec)[0]
+    return raw([part], spec)[0]
+
+
+def raw(parts: list, spec: ImageSpec) -> np.ndarray:
+    """Images of some diagrams before they are normalised."""
+    return draw(select(*ragged(parts), spec), spec)
 
 
 def noisy(seed: int, size: int = 100) -> np.ndarray:
@@ -83,7 +97,7 @@ def obvious(part: list, spec: ImageSpec) -> np.ndarray:
 @given(parts=diagrams)
 def test_equals_the_double_loop(name: str, parts: list) -> None:
     spec = SPECS[name]
-    drawn = draw(*ragged(parts), spec)
+    drawn = raw(parts, spec)
     assert drawn.shape == (len(parts), spec.pixels, spec.pixels)
     assert drawn.dtype == np.float64
     for part, found in zip(parts, drawn, strict=True):
@@ -97,30 +111,30 @@ def test_equals_the_double_loop(name: str, parts: list) -> None:
 @given(diagrams)
 def test_single_precision_is_close_to_double(parts: list) -> None:
     spec = ImageSpec()
-    single = draw(*ragged(parts), spec.replace(precision="float32"))
+    single = raw(parts, spec.replace(precision="float32"))
     assert single.dtype == np.float32
-    double = draw(*ragged(parts), spec)
+    double = raw(parts, spec)
     assert np.allclose(single, double, rtol=0, atol=1e-6 * max(1e-30, double.max()))
 
 
-def test_axis_edges_of_both_grids() -> None:
-    edges = axis_edges(ImageSpec(pixels=4, birth_range=(-1, 1), persistence_range=(0, 2)))
-    assert edges.birth.tolist() == [-1, -0.5, 0, 0.5]
-    assert edges.persistence.tolist() == [0, 0.5, 1, 1.5]
-    assert (edges.birth_width, edges.persistence_width) == (0.5, 0.5)
-    edges = axis_edges(ImageSpec(pixels=3, birth_range=(-1, 1), grid="legacy-persim"))
-    assert edges.birth.tolist() == [-1, 0, 1]
-    assert edges.persistence.tolist() == [0, 0.5, 1]
-    assert (edges.birth_width, edges.persistence_width) == (1 / 3, 1 / 3)
+def test_axes_of_both_grids() -> None:
+    regular = ImageSpec(pixels=4, birth_range=(-1, 1), persistence_range=(0, 2))
+    assert lower_edges(regular, "birth").tolist() == [-1, -0.5, 0, 0.5]
+    assert lower_edges(regular, "persistence").tolist() == [0, 0.5, 1, 1.5]
+    assert cell_width(regular, "birth") == cell_width(regular, "persistence") == 0.5
+    legacy = ImageSpec(pixels=3, birth_range=(-1, 1), grid="legacy-persim")
+    assert lower_edges(legacy, "birth").tolist() == [-1, 0, 1]
+    assert lower_edges(legacy, "persistence").tolist() == [0, 0.5, 1]
+    assert cell_width(legacy, "birth") == cell_width(legacy, "persistence") == 1 / 3
 
 
 def test_a_legacy_grid_has_gaps_in_which_points_vanish() -> None:
     """Range -1..1 in 64 pixels: half of the birth axis belongs to no cell."""
     spec = ImageSpec(pixels=64, birth_range=(-1, 1), sigma=1e-3, grid="legacy-persim", weight="one")
-    edges = axis_edges(spec)
-    persistence = edges.persistence[9] + edges.persistence_width / 2
-    inside = edges.birth[20] + edges.birth_width / 2
-    between = edges.birth[20] + edges.birth_width * 1.5
+    width = cell_width(spec, "birth")
+    persistence = lower_edges(spec, "persistence")[9] + width / 2
+    inside = lower_edges(spec, "birth")[20] + width / 2
+    between = lower_edges(spec, "birth")[20] + width * 1.5
     assert image([(inside, inside + persistence)], spec).sum() == pytest.approx(1, abs=1e-9)
     assert image([(between, between + persistence)], spec).sum() < 1e-9
 
@@ -162,7 +176,7 @@ def test_relative_weights_count_points_outside_the_window() -> None:
 def test_offsets_may_begin_within_the_points(parts: list) -> None:
     spec = ImageSpec(weight="relative")
     rows, offsets = ragged([noisy(0).tolist(), *parts])
-    assert np.array_equal(draw(rows, offsets[1:], spec), draw(*ragged(parts), spec))
+    assert np.array_equal(draw(select(rows, offsets[1:], spec), spec), raw(parts, spec))
 
 
 # --- Faint images ------------------------------------------------------------------------------
@@ -182,7 +196,7 @@ def test_dust_is_normalised_by_its_own_maximum_exactly(birth: float, grid: str) 
     cells = naive.edges(spec.birth_range, spec.persistence_range, 50, grid == "legacy-persim")
     expected = naive.image([(birth, 0.1, 0.1 / 0.39), (birth + 0.01, 0.39, 1)], cells, spec.sigma)
     assert 0 < expected.max() < 0.1
-    found = normalise(draw(*ragged([part]), spec), spec)[0]
+    found = normalise(raw([part], spec), spec)[0]
     assert np.allclose(found, expected / expected.max(), rtol=1e-8, atol=1e-10)
 
 
@@ -194,7 +208,7 @@ def test_dust_beside_a_heavy_diagram_is_exact_too() -> None:
     """Whether an image is faint is judged by its own weights."""
     spec = TGD.replace(weight="power:8", threshold=0.001)
     dust, heavy = [(0.39, 0.392)], [(0.1, 1e6)]
-    alone, beside = draw(*ragged([dust]), spec)[0], draw(*ragged([heavy, dust, heavy]), spec)[1]
+    alone, beside = raw([dust], spec)[0], raw([heavy, dust, heavy], spec)[1]
     assert np.array_equal(alone, beside)
     assert normalise(alone[None], spec).max() == 1
 
@@ -276,7 +290,7 @@ def test_dataset_maximum_is_needed_and_used() -> None:
 @pytest.mark.parametrize("precision", ["float64", "float32"])
 def test_types_and_their_error(dtype: str, precision: str) -> None:
     spec = ImageSpec(dtype=dtype, precision=precision)
-    exact = normalise(draw(*ragged([noisy(4).tolist()]), ImageSpec()), ImageSpec())
+    exact = normalise(raw([noisy(4).tolist()], ImageSpec()), ImageSpec())
     found = render(*ragged([noisy(4).tolist()]), spec)
     assert found.dtype == dtype
     assert found.flags.c_contiguous
@@ -307,7 +321,7 @@ def test_values_that_do_not_fit_are_refused() -> None:
 def test_render_is_the_three_steps_whatever_the_block(monkeypatch: pytest.MonkeyPatch) -> None:
     data = ragged([noisy(seed, seed).tolist() for seed in range(7)])
     spec = ImageSpec()
-    steps = quantise(normalise(draw(*data, spec), spec), spec)
+    steps = quantise(normalise(draw(select(*data, spec), spec), spec), spec)
     for block in (1, 3, 100):
         monkeypatch.setattr(images, "BLOCK", block)
         assert np.array_equal(render(*data, spec), steps)
@@ -319,7 +333,7 @@ def test_render_is_the_three_steps_whatever_the_block(monkeypatch: pytest.Monkey
 def test_window_statistics_count_what_is_shown() -> None:
     spec = ImageSpec(threshold=0.1, essential="clip:1")
     parts = [[(0.5, 0.7), (0.0, 1.0), (-0.5, 0.5), (0.2, 0.25), (0.25, INF)], [(0.5, 3.5)], []]
-    assert images.window_statistics(*ragged(parts), spec) == WindowStatistics(
+    assert window_statistics(select(*ragged(parts), spec), spec) == WindowStatistics(
         diagrams=3, empty=1, points=5, points_inside=3,
         persistence=pytest.approx(0.2 + 1 + 1 + 0.75 + 3),
         persistence_inside=pytest.approx(0.2 + 1 + 0.75),
@@ -329,7 +343,9 @@ def test_window_statistics_count_what_is_shown() -> None:
 @given(diagrams, diagrams)
 def test_statistics_add_up(one: list, other: list) -> None:
     spec = ImageSpec()
-    found = [images.window_statistics(*ragged(parts), spec) for parts in (one, other, one + other)]
+    found = [
+        window_statistics(select(*ragged(parts), spec), spec) for parts in (one, other, one + other)
+    ]
     total = found[0] + found[1]
     assert total.points == found[2].points
     assert total.empty == found[2].empty
