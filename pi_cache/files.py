@@ -13,17 +13,21 @@ import os
 import secrets
 import socket
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pi_cache.errors import AlreadyPublished, PiCacheError, StorageFailed, StorageFull
 
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 Buffer = bytes | bytearray | memoryview
 
 BLOCK = 1 << 20
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 TRANSIENT = {errno.EINTR, errno.ESTALE, errno.EAGAIN}
+THREADS = 4
+"""Files hashed at a time."""
 ATTEMPTS = 5
 REWRITES = 2
 """How often a file whose fsync or close failed is written anew: its pages are lost by then."""
@@ -73,6 +77,14 @@ def publish_many(files: Mapping[Path, Buffer], *, temporary: Path) -> None:
     if conflicts:
         names = ", ".join(str(path) for path in conflicts)
         raise AlreadyPublished(f"{names}: exists with other bytes", conflicts)
+
+
+def in_threads(function: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
+    """The function of every item, in order; hashing and reading leave Python's lock alone."""
+    from concurrent.futures import ThreadPoolExecutor  # not for readers, who import this too
+
+    with ThreadPoolExecutor(THREADS) as threads:
+        return list(threads.map(function, items))
 
 
 def make_directory(path: Path) -> None:

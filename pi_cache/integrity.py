@@ -46,11 +46,8 @@ def verify(path: Path) -> list[Finding]:
         raise
     except CorruptStore as error:
         return [Finding("corrupt", "manifest.json", str(error))]
-    found = [
-        finding
-        for name, entry in manifest.files.items()
-        if (finding := _check_file(path, name, entry)) is not None
-    ]
+    checked = files.in_threads(lambda item: _check_file(path, *item), manifest.files.items())
+    found = [finding for finding in checked if finding is not None]
     found += _check_documents(path, manifest)
     found += _orphans(path, manifest)
     return sorted(found, key=lambda finding: finding.path)

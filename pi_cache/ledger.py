@@ -126,7 +126,9 @@ def missing_shards(build: Build) -> list[int]:
     A record that does not hold is moved to quarantine. Its files stay until `write_shard` meets
     them, since another builder may be writing them at this moment.
     """
-    return [k for k in range(build.shards) if not holds(build, k)]
+    shards = range(build.shards)
+    held = files.in_threads(lambda k: holds(build, k), shards)
+    return [k for k, holding in zip(shards, held, strict=True) if not holding]
 
 
 def finish(build: Build, *, versions: Mapping[str, str] | None = None) -> StoreManifest:
@@ -135,7 +137,8 @@ def finish(build: Build, *, versions: Mapping[str, str] | None = None) -> StoreM
     versions: of the libraries that computed, by name. Raises UnfinishedStore when shards are
     missing. Builders that finish at the same time return the same manifest.
     """
-    records = [_valid_record(build, k) for k in (TABLE_SHARD, *range(build.shards))]
+    numbers = range(TABLE_SHARD, build.shards)
+    records = files.in_threads(lambda k: _valid_record(build, k), numbers)
     missing = [k for k, record in enumerate(records, start=TABLE_SHARD) if record is None]
     if missing:
         raise UnfinishedStore(

@@ -14,7 +14,7 @@ LARGEST_SHARD = 4096
 """Samples; more would lose too much to a crash and need too much memory."""
 SHARD_SECONDS = 120.0
 """A shard is at most about this long, so that a killed job loses minutes."""
-FEWEST_SHARDS = 4
+FEWEST_SHARDS = 6
 """Of a data set of over 1,024 samples, so that a few workers all have something to do."""
 SMALLEST_USEFUL_SHARD = 256
 CHUNK = 8
