@@ -58,7 +58,7 @@ def test_slices_equal_the_whole_and_are_small(tmp_path: Path, suffix: str) -> No
     array = RNG.random((300, 40, 2))
     source = open_source(store(tmp_path, suffix, array), sample="signal")
     for start, stop in ((0, 1), (4, 260), (299, 300)):
-        part = pickle.loads(pickle.dumps(source[start:stop]))  # noqa: S301 - ours
+        part = pickle.loads(pickle.dumps(source[start:stop]))
         assert np.array_equal(read_samples(part).arrays, array[start:stop])
         assert np.array_equal(read_samples(part[0:1]).arrays, array[start : start + 1])
         assert np.array_equal(part.reader.read(0), array[start])
