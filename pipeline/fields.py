@@ -155,7 +155,7 @@ def _scaled(values: np.ndarray, maximum: float | None, precision: str) -> np.nda
     """
     if maximum is not None and values.dtype == np.uint8:
         levels = (np.arange(256) / maximum).astype(precision)
-        looked_up: np.ndarray = levels[values]
+        looked_up: np.ndarray = levels.take(values)  # twice as fast as levels[values]
         return looked_up
     if maximum is not None:
         values = values / maximum
