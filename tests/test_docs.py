@@ -1,0 +1,54 @@
+"""What the documents say is true: commands parse, both READMEs name the same, files exist."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from pipeline.recipes import RECIPES
+from tests.pipeline.test_cli import COMMANDS
+
+ROOT = Path(__file__).resolve().parent.parent
+DOCUMENTS = ["README.md", "README.ko.md", "data/README.md"]
+
+
+def commands(document: str) -> list[str]:
+    """The command lines of a document's blocks, without their comments."""
+    text = (ROOT / document).read_text(encoding="utf-8")
+    blocks = re.findall(r"```\w*\n(.*?)```", text, re.DOTALL)
+    lines = [
+        line.removeprefix("$ ").partition("#")[0].strip() for b in blocks for line in b.split("\n")
+    ]
+    return [line for line in lines if line.split(" ")[0] in COMMANDS]
+
+
+@pytest.mark.parametrize(
+    ("document", "line"), [(name, line) for name in DOCUMENTS for line in commands(name)]
+)
+def test_commands_of_documents_parse(document: str, line: str) -> None:
+    name, command, *arguments = shlex.split(line)
+    COMMANDS[name].commands[command].make_context(command, arguments)
+
+
+def test_both_quick_starts_have_the_same_commands() -> None:
+    def plain(document: str) -> list[str]:
+        return [re.sub(r"imagefolder:\S+", "imagefolder:", line) for line in commands(document)]
+
+    assert plain("README.md") == plain("README.ko.md")
+    assert len(commands("README.md")) > 5
+
+
+@pytest.mark.parametrize("document", [*DOCUMENTS, "docs/conventions.md"])
+def test_links_lead_somewhere(document: str) -> None:
+    text = (ROOT / document).read_text(encoding="utf-8")
+    for target in re.findall(r"\]\(([^)#]+)\)", text):
+        if "://" not in target:
+            assert ((ROOT / document).parent / target).exists(), target
+
+
+def test_the_readme_names_every_published_recipe() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert all(f"`{name}`" in text for name in RECIPES if name != "default")
