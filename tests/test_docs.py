@@ -19,10 +19,8 @@ def commands(document: str) -> list[str]:
     """The command lines of a document's blocks, without their comments."""
     text = (ROOT / document).read_text(encoding="utf-8")
     blocks = re.findall(r"```\w*\n(.*?)```", text, re.DOTALL)
-    lines = [
-        line.removeprefix("$ ").partition("#")[0].strip() for b in blocks for line in b.split("\n")
-    ]
-    return [line for line in lines if line.split(" ")[0] in COMMANDS]
+    lines = [line.removeprefix("$ ") for block in blocks for line in block.split("\n")]
+    return [line.partition("#")[0].strip() for line in lines if line.split(" ")[0] in COMMANDS]
 
 
 @pytest.mark.parametrize(
