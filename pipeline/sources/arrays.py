@@ -4,7 +4,7 @@ Beside `x.npy` (and `x.zarr`) may lie, one value a sample:
 
 | file                             | what it holds                                        |
 | -------------------------------- | ---------------------------------------------------- |
-| `x.labels.npy`, `x.labels.txt`   | whole numbers (-1 for none), or names                |
+| `x.labels.npy`, `x.labels.txt`   | whole numbers (-1 for none), or names ("" for none)  |
 | `x.ids.npy`, `x.ids.txt`         | unique names; else the index, as `000000`            |
 | `x.groups.npy`, `x.groups.txt`   | whom or what a sample comes from, such as a subject  |
 | `x.splits.npy`, `x.splits.txt`   | `train`, `test`, ...                                 |
@@ -231,13 +231,15 @@ def _open_zarr(path: Path) -> ZarrReader:
 
 def _beside(file: Path) -> dict[str, np.ndarray]:
     """The columns in files beside this one."""
-    paths = {
-        name: file.with_name(f"{file.stem}.{name}{suffix}")
-        for name in KNOWN
-        for suffix in (".txt", ".npy")
-        if file.with_name(f"{file.stem}.{name}{suffix}").exists()
-    }
-    return {name: _load(path) for name, path in paths.items()}
+    columns = {}
+    for name in KNOWN:
+        places = [file.with_name(f"{file.stem}.{name}{suffix}") for suffix in (".npy", ".txt")]
+        found = [place for place in places if place.exists()]
+        if len(found) > 1:
+            raise SourceError(f"{file} has two files of {name}: {found[0]}, {found[1]}; keep one")
+        if found:
+            columns[name] = _load(found[0])
+    return columns
 
 
 def _load(value: Any) -> np.ndarray:
@@ -248,6 +250,7 @@ def _load(value: Any) -> np.ndarray:
     if file.suffix == ".npy":
         return read_column(file)
     try:
-        return np.array(file.read_text(encoding="utf-8").splitlines(), dtype=np.str_)
+        # utf-8-sig: editors on Windows put a mark before the first line.
+        return np.array(file.read_text(encoding="utf-8-sig").splitlines(), dtype=np.str_)
     except (OSError, ValueError) as error:
         raise SourceError(f"{file}: expected UTF-8 text, one value a line ({error})") from error

@@ -35,9 +35,10 @@ def parse_columns(given: Mapping[str, np.ndarray], count: int, where: str) -> Co
     ]
     if problems:
         raise SourceError(f"{where} has {'; '.join(problems)}; give one value a sample")
-    labels, names = _parse_labels(given.get("labels"), count, where)
-    if "label_names" in given:
-        names = _parse_text(given["label_names"], "label_names", where)
+    names = (
+        _parse_text(given["label_names"], "label_names", where) if "label_names" in given else []
+    )
+    labels, names = _parse_labels(given.get("labels"), names, count, where)
     texts = {
         name: _parse_text(given[name], name, where) if name in given else [] for name in COLUMNS[1:]
     }
@@ -59,24 +60,36 @@ def _misfit(name: str, shape: tuple[int, ...], count: int) -> str:
 
 
 def _parse_labels(
-    labels: np.ndarray | None, count: int, where: str
+    labels: np.ndarray | None, names: list[str], count: int, where: str
 ) -> tuple[np.ndarray, list[str]]:
-    """Whole numbers as they are; names, in sorted order, as 0, 1, ..."""
+    """Numbers of the classes and their names: whole numbers as they are, words by `names`."""
     if labels is None:
-        return np.full(count, -1, dtype=np.int64), []
+        return np.full(count, -1, dtype=np.int64), names
     if labels.dtype.kind in "US":
-        texts = np.array(_parse_text(labels, "labels", where))
+        texts = _parse_text(labels, "labels", where)
         try:
-            return texts.astype(np.int64), []
+            return np.array(texts).astype(np.int64), names
         except ValueError:
-            names, numbers = np.unique(texts, return_inverse=True)
-            return numbers.astype(np.int64), names.tolist()
+            return _number_words(texts, names, where)
     if labels.dtype.kind in "uifb":
         with np.errstate(invalid="ignore"):
             numbers = labels.astype(np.int64)
         if (numbers == labels).all():
-            return numbers, []
+            return numbers, names
     raise SourceError(f"{where} has labels of {labels.dtype}, expected whole numbers or names")
+
+
+def _number_words(words: list[str], names: list[str], where: str) -> tuple[np.ndarray, list[str]]:
+    """The place of each word among `names` (default: all words, sorted); -1 for an empty one."""
+    names = names or sorted(set(words) - {""})
+    number = {"": -1} | {name: label for label, name in enumerate(names)}
+    unknown = sorted(set(words) - set(number))
+    if unknown:
+        raise SourceError(
+            f"{where} has labels such as {unknown[0]!r} that are not among its label_names"
+            f" {', '.join(names[:10])}; add them there"
+        )
+    return np.array([number[word] for word in words], dtype=np.int64), names
 
 
 def _parse_text(column: np.ndarray, name: str, where: str) -> list[str]:

@@ -218,7 +218,20 @@ def _tree(scan: Scan) -> Iterator[Row]:
         for split in sorted(folders, key=lambda folder: order.index(SPLITS[folder.lower()])):
             yield from _classes(scan, split, SPLITS[split.lower()])
     else:
+        _check_not_mixed(scan, folders)
         yield from _classes(scan, "", "", (folders, images))
+
+
+def _check_not_mixed(scan: Scan, folders: list[str]) -> None:
+    """Refuse split folders beside others: read as classes, their names would be the labels."""
+    splits = [folder for folder in folders if folder.lower() in SPLITS]
+    others = [folder for folder in folders if folder.lower() not in SPLITS]
+    for split in splits:
+        if any(entry.is_dir() for entry in (scan.root / split).iterdir()):
+            raise SourceError(
+                f"{scan.root}: {split} holds folders, as a split does, but beside it lie"
+                f" {some(others)}; expected splits only or classes only: move {some(others)} away"
+            )
 
 
 def _classes(

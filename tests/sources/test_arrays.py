@@ -191,6 +191,25 @@ def test_label_names_and_ids(tmp_path: Path) -> None:
     assert source.ids[3] == "s3"
 
 
+def test_words_take_their_numbers_from_the_label_names() -> None:
+    source = from_arrays(IMAGES[:3], labels=["cat", "", "dog"], label_names=["dog", "cat"])
+    assert source.labels.tolist() == [1, -1, 0]
+    assert source.label_names == ("dog", "cat")
+    sorted_names = from_arrays(IMAGES[:3], labels=["dog", "", "cat"])
+    assert sorted_names.labels.tolist() == [1, -1, 0]
+    with pytest.raises(SourceError, match="'bird' that are not among its label_names dog, cat"):
+        from_arrays(IMAGES[:2], labels=["cat", "bird"], label_names=["dog", "cat"])
+
+
+def test_a_text_file_of_a_windows_editor(tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", IMAGES[:2])
+    (tmp_path / "x.labels.txt").write_bytes(b"\xef\xbb\xbf3\r\n4\r\n")
+    assert open_source(f"array:{tmp_path / 'x.npy'}").labels.tolist() == [3, 4]
+    np.save(tmp_path / "x.labels.npy", np.array([7, 8]))
+    with pytest.raises(SourceError, match=r"two files of labels: .*\.npy, .*\.txt; keep one"):
+        open_source(f"array:{tmp_path / 'x.npy'}")
+
+
 @pytest.mark.parametrize(
     ("columns", "match"),
     [

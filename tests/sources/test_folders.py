@@ -140,6 +140,12 @@ def test_a_class_may_be_called_train(tmp_path: Path) -> None:
     assert set(source.splits) == {""}
 
 
+def test_splits_beside_another_folder_are_not_read_as_classes(tmp_path: Path) -> None:
+    make_tree(tmp_path, ("train/cat", "train/dog", "val/cat", "extra"))
+    with pytest.raises(SourceError, match=r"train holds folders.*extra.*move"):
+        open_source(f"imagefolder:{tmp_path}")
+
+
 def test_images_without_folders_have_no_labels(tmp_path: Path) -> None:
     source = open_source(f"imagefolder:{make_tree(tmp_path, ('.',))}")
     assert source.labels.tolist() == [-1] * 3
