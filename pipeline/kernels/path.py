@@ -7,8 +7,8 @@ one of them.
 
 They are read from left to right, with a stack of minima that are separated by strictly decreasing
 barriers (maxima). A new maximum closes every barrier that is not above it: the two components
-beside the barrier meet there, the higher minimum dies, the lower one goes on. At the end the stack
-empties from its lowest barrier up, and the last minimum never dies. Each extremum is pushed and
+beside the barrier meet there, the higher minimum dies, the lower one goes on. At the end an infinite
+barrier closes all others, and the last minimum never dies. Each extremum is pushed and
 popped once; there is no sort and no union-find.
 
 References: Edelsbrunner and Harer, Computational Topology (2010), section VII.1 (elder rule).
@@ -66,7 +66,7 @@ def _diagrams(
     longest = 0
     for s in range(len(starts) - 1):
         longest = max(longest, starts[s + 1] - starts[s])
-    extrema = np.empty(longest + 1, values.dtype)
+    extrema = np.empty(longest + 2, values.dtype)
     minima = np.empty(longest // 2 + 2, values.dtype)
     barriers = np.empty(longest // 2 + 2, values.dtype)
     end = 0
@@ -78,7 +78,7 @@ def _diagrams(
 
 @compiled
 def _extrema(signal: np.ndarray, extrema: np.ndarray) -> int:
-    """Writes minimum, maximum, ..., minimum of a signal and returns their (odd) number.
+    """Writes minimum, maximum, ..., minimum, inf; returns their (odd) number without the inf.
 
     The direction is carried as a number: a branch on it would be mispredicted in noise.
     """
@@ -95,6 +95,7 @@ def _extrema(signal: np.ndarray, extrema: np.ndarray) -> int:
     if rising == 0:
         extrema[count] = previous
         count += 1
+    extrema[count] = np.inf
     return count
 
 
@@ -109,13 +110,14 @@ def _pairs(
 ) -> int:
     """Writes the diagram of alternating extrema, essential class last; returns its length.
 
-    barriers[i] separates minima[i - 1] from minima[i]. Each pair is written, and overwritten by
-    the next one when it is not persistent enough, so that no branch depends on the data.
+    barriers[i] separates minima[i - 1] from minima[i]; extrema[count] is inf, a last barrier that
+    closes all others. Each pair is written, and overwritten by the next one when it is not
+    persistent enough, so that no branch depends on the data.
     """
     top = 0
     kept = 0
     minima[0] = extrema[0]
-    for i in range(1, count, 2):
+    for i in range(1, count + 1, 2):
         barrier = extrema[i]
         lowest = minima[top]
         while top > 0 and barriers[top] <= barrier:
@@ -130,15 +132,6 @@ def _pairs(
         top += 1
         barriers[top] = barrier
         minima[top] = extrema[i + 1]
-    lowest = minima[top]
-    while top > 0:
-        death = barriers[top]
-        top -= 1
-        birth = max(minima[top], lowest)
-        lowest = min(minima[top], lowest)
-        points[kept, 0] = birth
-        points[kept, 1] = death
-        kept += death - birth > min_persistence
-    points[kept, 0] = lowest
+    points[kept, 0] = minima[0]
     points[kept, 1] = np.inf
     return kept + 1

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.kernels import image as kernel
@@ -52,7 +52,6 @@ def images(diagrams: list, prepared: Tables, *, descending: bool = False) -> np.
 @pytest.mark.parametrize("dtype", [DOUBLE, SINGLE])
 @pytest.mark.parametrize("sigma", [0.5, 0.05, 0.013])
 @pytest.mark.parametrize("pixels", [4, 7, 50])
-@settings(deadline=None)  # the first example compiles
 @given(diagram=points)
 def test_equals_the_error_function(pixels: int, sigma: float, dtype: np.dtype, diagram: list):
     for legacy in (False, True):
@@ -84,7 +83,6 @@ def test_images_of_many_points_are_exact_to_rounding(legacy: bool, sigma: float,
         assert np.abs(image - expected).max() <= ACCURACY[dtype] * expected.max()
 
 
-@settings(deadline=None)  # the first example compiles
 @given(points, st.sampled_from([0.4, 0.05, 0.01]), st.booleans())
 def test_equals_the_double_loop(diagram: list, sigma: float, legacy: bool) -> None:
     cells = naive.edges((0, 1), (0, 1), 6, legacy)
@@ -118,7 +116,6 @@ def test_the_mass_of_a_point_inside_is_its_weight(sigma: float) -> None:
     assert image.min() >= 0
 
 
-@settings(deadline=None)  # the first example compiles
 @given(points, points)
 def test_images_add(one: list, other: list) -> None:
     prepared = square(50, 0.05, DOUBLE)
@@ -126,7 +123,6 @@ def test_images_add(one: list, other: list) -> None:
     assert np.allclose(parts[0] + parts[1], parts[2], rtol=0, atol=1e-13 * max(parts[2].max(), 1))
 
 
-@settings(deadline=None)  # the first example compiles
 @given(points, st.integers(-10, 10), st.integers(0, 10))
 def test_whole_cells_shift_the_image(diagram: list, right: int, up: int) -> None:
     n = 50
@@ -138,7 +134,6 @@ def test_whole_cells_shift_the_image(diagram: list, right: int, up: int) -> None
     assert np.allclose(one[: n - up, left], other[up:, there], rtol=0, atol=1e-13)
 
 
-@settings(deadline=None)  # the first example compiles
 @given(st.lists(points, min_size=1, max_size=6))
 def test_an_image_does_not_depend_on_its_neighbours(diagrams: list) -> None:
     for sigma, pixels in ((0.05, 50), (0.01, 130)):

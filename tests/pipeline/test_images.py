@@ -107,7 +107,6 @@ def test_equals_the_double_loop(name: str, parts: list) -> None:
         assert np.allclose(found, expected, rtol=1e-9 + tolerance, atol=tolerance)
 
 
-@settings(deadline=None)
 @given(diagrams)
 def test_single_precision_is_close_to_double(parts: list) -> None:
     spec = ImageSpec()
@@ -172,7 +171,6 @@ def test_relative_weights_count_points_outside_the_window() -> None:
 
 
 @given(diagrams)
-@settings(deadline=None)
 def test_offsets_may_begin_within_the_points(parts: list) -> None:
     spec = ImageSpec(weight="relative")
     rows, offsets = ragged([noisy(0).tolist(), *parts])
