@@ -14,7 +14,8 @@ from pathlib import Path
 
 import click
 
-from pipeline.build import BuildReport, Options, build
+from pipeline.build import BuildReport, build
+from pipeline.prepare import Options
 from pipeline.recipes import find_recipe
 from pipeline.sources import open_source
 from tests.shared import shared_data

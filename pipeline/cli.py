@@ -92,7 +92,8 @@ def build_pis(source: str | None, cache: Path | None, as_json: bool, **options: 
 @json_option
 def plan(source: str | None, cache: Path | None, as_json: bool, **options: Any) -> None:
     """Say what build-pis would do with the same options: build nothing, write nothing."""
-    from pipeline.build import explain_miss, find_finished, make_plan
+    from pipeline.build import find_finished
+    from pipeline.prepare import explain_miss, make_plan
 
     root = catalogue.parse_root(cache)
     data, request, how = opened(source, options, _say)

@@ -24,7 +24,7 @@ from pi_cache.specs import (
 )
 
 if TYPE_CHECKING:
-    from pipeline.build import Options
+    from pipeline.prepare import Options
     from pipeline.request import Request
     from pipeline.sources.base import Source
 
@@ -127,7 +127,7 @@ def opened(
     source: str | None, given: dict[str, Any], say: Callable[[str], None]
 ) -> tuple[Source, Request, Options]:
     """The source, the request and the build options that a command line means."""
-    from pipeline.build import Options, largest_magnitude
+    from pipeline.prepare import Options, largest_magnitude
     from pipeline.request import read_request, resolve
     from pipeline.sources import open_source
 

@@ -7,8 +7,8 @@ one of them.
 
 They are read from left to right, with a stack of minima that are separated by strictly decreasing
 barriers (maxima). A new maximum closes every barrier that is not above it: the two components
-beside the barrier meet there, the higher minimum dies, the lower one goes on. At the end an infinite
-barrier closes all others, and the last minimum never dies. Each extremum is pushed and
+beside the barrier meet there, the higher minimum dies, the lower one goes on. At the end an
+infinite barrier closes all others, and the last minimum never dies. Each extremum is pushed and
 popped once; there is no sort and no union-find.
 
 References: Edelsbrunner and Harer, Computational Topology (2010), section VII.1 (elder rule).

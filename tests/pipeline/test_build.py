@@ -21,8 +21,9 @@ from pi_cache.integrity import verify
 from pi_cache.reader import open_store
 from pi_cache.specs import DiagramSpec, ImageSpec, Status, StoreSpec
 from pipeline import shard as shard_module
-from pipeline.build import BuildReport, Options, build, make_plan, measure
+from pipeline.build import BuildReport, build
 from pipeline.plan import choose_shard_samples, shard_ranges, spread
+from pipeline.prepare import Options, make_plan, measure
 from pipeline.shard import ShardTask
 from pipeline.sources import open_source
 from pipeline.sources.arrays import from_arrays
@@ -78,7 +79,8 @@ SCRIPT = """
 import sys
 from pathlib import Path
 from pi_cache.specs import DiagramSpec, ImageSpec
-from pipeline.build import Options, build
+from pipeline.build import build
+from pipeline.prepare import Options
 from pipeline.sources import open_source
 import pipeline.build, time
 fast = pipeline.build.build_shard
