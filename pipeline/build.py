@@ -97,10 +97,10 @@ def build(
     clock = Clock()
     with clock("identify"):
         spec = StoreSpec(source=source.spec(), diagram=diagram, image=image)
-        engine_of(spec.diagram)
         found = find_finished(root, spec, say)
     if found is not None:
         return BuildReport(manifest=found.manifest, path=found.path, found=True)
+    engine_of(spec.diagram)
     dataset_max = None
     if image.normalise == "dataset-max":
         dataset_max = _dataset_max(source, diagram, image, root, options, progress, say)

@@ -112,8 +112,13 @@ def explain_miss(root: Path, spec: StoreSpec) -> str:
     if nearest is None:
         return f"no store under {root} yet"
     entry, changed = nearest
-    listed = ", ".join(f"{name} {old!r} -> {new!r}" for name, (old, new) in changed.items())
+    listed = ", ".join(f"{name} {_short(a)} -> {_short(b)}" for name, (a, b) in changed.items())
     return f"not in the cache; the nearest store, {entry.key[:12]}, differs in {listed}"
+
+
+def _short(value: object) -> str:
+    """A value for a message; of a digest, its start."""
+    return value[:12] if isinstance(value, str) and len(value) == 64 else repr(value)
 
 
 def store_columns(source: Source, spec: StoreSpec, *, with_inputs: bool) -> tuple[Column, ...]:

@@ -55,7 +55,7 @@ class Progress:
         rate = self._done / max(now - self._started, 1e-9)
         left = (shards - shards_done) / max(shards_done, 1) * (now - self._started)
         print(
-            f"shard {shards_done} of {shards}, {rate:.0f} samples/s, about {left:.0f} s left",
+            f"shard {shards_done} of {shards}, {rate:.3g} samples/s, about {left:.0f} s left",
             file=sys.stderr,
             flush=True,
         )
