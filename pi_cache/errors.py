@@ -44,6 +44,10 @@ class SourceError(PiCacheError, ValueError):
     """A data source that cannot be read as a whole; names the file and the remedy."""
 
 
+class UnknownSource(SourceError, InvalidSpec):
+    """Words that name no kind of source, or options that the kind has not."""
+
+
 class SampleError(PiCacheError, ValueError):
     """One sample that cannot be used; `status` is the code that the store keeps for it."""
 

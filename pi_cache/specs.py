@@ -98,9 +98,10 @@ def _number(value: Any, name: str) -> float:
 
 
 def _whole(value: Any, name: str) -> int:
-    if isinstance(value, bool) or int(_number(value, name)) != _number(value, name):
+    number = _number(value, name)
+    if isinstance(value, bool) or number != int(number):
         raise InvalidSpec(f"{name} must be a whole number, got {value!r}")
-    return int(value)
+    return int(number)
 
 
 def _interval(value: Any, name: str) -> tuple[float, float]:
@@ -166,8 +167,9 @@ def _plain(value: Any) -> Any:
 class SourceSpec(_Spec):
     """Which samples: identified by their content, not by where they lie.
 
-    `fingerprint` is the SHA-256 of the samples' bytes, ids, labels, groups and splits; `location`
-    is for people and no part of the key, so a data set that moves keeps its stores.
+    fingerprint: SHA-256 of the samples' bytes, ids, labels, groups and splits. The rest says how the
+    samples were named (location, split, limit, options of the kind) and is no part of the key, so
+    a data set that moves keeps its stores.
     """
 
     kind: str
@@ -176,6 +178,9 @@ class SourceSpec(_Spec):
     channels: int
     fingerprint: str
     location: str = field(default="", compare=False)
+    split: str = field(default="", compare=False)
+    limit: int | None = field(default=None, compare=False)
+    options: Mapping[str, Any] = field(default_factory=dict, compare=False)
 
     def __post_init__(self) -> None:
         self._set("samples", _whole(self.samples, "samples"))
@@ -189,7 +194,7 @@ class SourceSpec(_Spec):
 
     def identity(self) -> dict[str, Any]:
         """What of the source is part of a key."""
-        return {name: value for name, value in self.to_dict().items() if name != "location"}
+        return {f.name: getattr(self, f.name) for f in fields(self) if f.compare}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -231,7 +236,7 @@ class DiagramSpec(_Spec):
         dimensions = (given,) if isinstance(given, int) else given or HOMOLOGY[self.filtration]
         self._set("homology", tuple(sorted({_whole(k, "homology") for k in dimensions})))
         self._set("scale", _number(self.scale, "scale"))
-        self._set("centre", bool(self.centre))
+        checks.that(isinstance(self.centre, bool), f"centre must be true or false, got {self.centre!r}")
         self._set("min_persistence", _number(self.min_persistence, "min_persistence"))
         if self.max_length is not None:
             self._set("max_length", _number(self.max_length, "max_length"))
@@ -312,6 +317,10 @@ class ImageSpec(_Spec):
         for name in ("sigma", "threshold", "floor"):
             self._set(name, _number(getattr(self, name), name))
         checks = _Checks("ImageSpec")
+        if self.dtype != "uint8":
+            self._set("rounding", "nearest")  # of no effect, so no part of the key
+        if self.normalise != "own-max":
+            self._set("floor", 0.0)
         self._set("weight", _parse_weight(self.weight))
         self._set("essential", _parse_essential(self.essential))
         checks.that(1 <= self.pixels <= 1024, f"pixels must lie in 1..1024, got {self.pixels}")
@@ -371,12 +380,13 @@ def _parse_essential(value: str) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoreSpec(_Spec):
-    """Everything that decides the numbers in a store, and nothing else."""
+    """Everything that decides the numbers in a store. recipe: the name it was asked for by."""
 
     source: SourceSpec
     diagram: DiagramSpec
     image: ImageSpec
     algorithm: int = ALGORITHM_VERSION
+    recipe: str = field(default="", compare=False)
 
     def __post_init__(self) -> None:
         checks = _Checks("StoreSpec")
@@ -441,7 +451,7 @@ class StoreSpec(_Spec):
 
 
 def differences(one: _Spec, other: _Spec, prefix: str = "") -> dict[str, tuple[Any, Any]]:
-    """Fields that differ, by dotted name, with both values; `location` does not count."""
+    """Fields that differ, by dotted name, with both values; what is no part of a key does not count."""
     found: dict[str, tuple[Any, Any]] = {}
     for f in fields(one):
         mine, theirs = getattr(one, f.name), getattr(other, f.name)

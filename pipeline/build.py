@@ -17,7 +17,8 @@ from pi_cache.reader import Store, open_store
 from pi_cache.specs import DiagramSpec, ImageSpec, StoreSpec
 from pipeline.diagrams import engine_of
 from pipeline.executors import EXECUTORS, granted_cores, single_threaded
-from pipeline.prepare import Options, Say, measure, prepare
+from pipeline.plan import Cost
+from pipeline.prepare import Options, Say, differing_layout, find_begun, measure, prepare
 from pipeline.shard import (
     Clock,
     ShardResult,
@@ -30,15 +31,19 @@ from pipeline.sources.base import Source
 SHORT_BUILD = 10.0
 """Seconds below which a pool of processes takes longer to start than it saves."""
 
-Progress = Callable[[int, int, int], None]
+REUSED_SECONDS = 0.001
+"""About what a sample takes whose diagrams are reused."""
+
+Progress = Callable[[int, int, int, int], None]
 
 
 @dataclass(frozen=True, kw_only=True)
 class BuildReport:
     """What a build did.
 
-    seconds: the work (identify, shards, finish) without start-up. times: seconds by part; those
-    that begin with `core_` are added up over the workers. peak_memory: bytes, of one worker.
+    seconds: all of the work without start-up (imports, compiling, starting workers). times:
+    seconds by part; those that begin with `core_` are added up over the workers. peak_memory:
+    bytes, of one worker.
     """
 
     manifest: StoreManifest
@@ -84,45 +89,52 @@ def build(
     image: ImageSpec,
     *,
     root: Path,
+    recipe: str = "",
     options: Options | None = None,
     progress: Progress | None = None,
     say: Say = lambda text: None,
 ) -> BuildReport:
     """The finished store of these specs: found, gone on with, or built from the start.
 
-    progress is called with the shards done, the shards in all and the samples just done; say with
-    a line of talk. Raises any PiCacheError; what was finished is kept, and calling again goes on.
+    recipe: the name to remember them by. progress is called with the shards done, the shards in
+    all, the samples just done and the samples of this run; say with a line of talk. Raises any
+    PiCacheError; what was finished is kept, and calling again goes on.
     """
     options = options or Options()
     clock = Clock()
     with clock("identify"):
-        spec = StoreSpec(source=source.spec(), diagram=diagram, image=image)
+        spec = StoreSpec(source=source.spec(), diagram=diagram, image=image, recipe=recipe)
         found = find_finished(root, spec, say)
     if found is not None:
-        return BuildReport(manifest=found.manifest, path=found.path, found=True)
-    engine_of(spec.diagram)
+        for line in differing_layout(found.manifest.blueprint, options):
+            say(line)
+        return BuildReport(
+            manifest=found.manifest, path=found.path, found=True, seconds=clock.total()
+        )
+    with clock("start_up"), single_threaded():
+        engine_of(spec.diagram)
+        warm(spec)
     dataset_max = None
     if image.normalise == "dataset-max":
-        dataset_max = _dataset_max(source, diagram, image, root, options, progress, say)
+        with clock("raw_store"):
+            dataset_max = _dataset_max(source, spec, root, options, progress, say)
     with clock("prepare"):
         donor = catalogue.with_diagrams(root, spec)
-        begun = prepare(source, spec, root=root, options=options, say=say, measured=donor is None)
+        cost = _cost(source, spec, root, options) if donor is None else None
+        begun = prepare(source, spec, cost, root=root, options=options, say=say)
         tasks = _tasks(source, begun, donor, dataset_max)
     kept = begun.shards - len(tasks)
-    if donor is not None:
+    if donor is not None and tasks:
         say(f"diagrams are taken from {donor}: no topology is computed")
     if kept:
         say(f"{kept} of {begun.shards} shards are kept from an earlier run")
-    executor, workers = choose_executor(options, source, spec, tasks)
+    executor, workers = choose_executor(options, cost, tasks)
     with clock("running"):
-        results = _run(tasks, spec, executor, workers, options.scheduler, kept, progress)
+        results = _run(tasks, executor, workers, options.scheduler, kept, progress)
     with clock("finish"):
         manifest = finish(begun, versions=library_versions(spec.diagram.engine))
-    if results:
-        first, last = min(r.started for r in results), max(r.stopped for r in results)
-        clock.seconds["shards"] = last - first
-    clock.seconds["start_up"] = clock.seconds.pop("running") - clock.seconds.get("shards", 0.0)
-    work = sum(clock.seconds.get(name, 0.0) for name in ("identify", "shards", "finish"))
+    clock.seconds["shards"] = _span(results)
+    clock.seconds["start_up"] += clock.seconds.pop("running") - clock.seconds["shards"]
     by_step = merged(r.seconds for r in results)
     return BuildReport(
         manifest=manifest,
@@ -130,12 +142,19 @@ def build(
         kept=kept,
         built=len(results),
         reused_diagrams=donor is not None,
-        seconds=work,
+        seconds=clock.total() - clock.seconds["start_up"],
         times=clock.seconds | {f"core_{name}": spent for name, spent in by_step.items()},
         peak_memory=max((r.peak_memory for r in results), default=0),
         executor=executor,
         workers=workers,
     )
+
+
+def _span(results: list[ShardResult]) -> float:
+    """Seconds from the first shard's start to the last one's end."""
+    if not results:
+        return 0.0
+    return max(r.stopped for r in results) - min(r.started for r in results)
 
 
 def find_finished(root: Path, spec: StoreSpec, say: Say = lambda text: None) -> Store | None:
@@ -147,6 +166,8 @@ def find_finished(root: Path, spec: StoreSpec, say: Say = lambda text: None) -> 
     except CorruptStore as error:
         say(f"damaged, and built again where it is: {error}")
         return None
+    if store.key != spec.key:
+        raise CorruptStore(f"{store.path}: holds store {store.key[:12]}; move it away")
     damage = [finding for finding in verify(store.path) if finding.kind != "orphan"]
     for finding in damage:
         say(f"damaged, and built again: {finding}")
@@ -164,53 +185,55 @@ def _tasks(
     ]
 
 
+def _cost(source: Source, spec: StoreSpec, root: Path, options: Options) -> Cost | None:
+    """What a sample costs, where that decides anything."""
+    decided = options.shard_samples is not None or find_begun(root, spec) is not None
+    if decided and (options.executor is not None or options.workers is not None):
+        return None
+    return measure(source, spec)
+
+
 def _run(
     tasks: list[ShardTask],
-    spec: StoreSpec,
     executor: str,
     workers: int,
     scheduler: str | None,
     kept: int,
     progress: Progress | None,
 ) -> list[ShardResult]:
-    """Every task, by the executor. Kernels are compiled here first: workers load them."""
+    """Every task, by the executor."""
     results: list[ShardResult] = []
     if not tasks:
         return results
+    samples = sum(len(task.source) for task in tasks)
     with single_threaded():
-        warm(spec)
         run = EXECUTORS[executor]
         for result in run(build_shard, tasks, workers=workers, scheduler=scheduler):
             results.append(result)
             if progress is not None:
-                progress(kept + len(results), kept + len(tasks), result.samples)
+                progress(kept + len(results), kept + len(tasks), result.samples, samples)
     return results
 
 
-def choose_executor(
-    options: Options, source: Source, spec: StoreSpec, tasks: list[ShardTask]
-) -> tuple[str, int]:
-    """The executor asked for; else a pool where there is work for one, else this process."""
+def choose_executor(options: Options, cost: Cost | None, tasks: list[ShardTask]) -> tuple[str, int]:
+    """The executor asked for; else a pool where there is work for one, else this process.
+
+    cost: of a sample; None where diagrams are reused, or the number of workers is asked for.
+    """
     workers = options.workers or granted_cores()
     useful = max(min(workers, len(tasks)), 1)
     if options.executor is not None:
         return options.executor, 1 if options.executor == "serial" else useful
-    if useful == 1 or (options.workers is None and _short(source, spec, tasks)):
+    samples = sum(len(task.source) for task in tasks)
+    short = samples * (REUSED_SECONDS if cost is None else cost.seconds) < SHORT_BUILD
+    if useful == 1 or (options.workers is None and short):
         return "serial", 1
     return "joblib", useful
 
 
-def _short(source: Source, spec: StoreSpec, tasks: list[ShardTask]) -> bool:
-    samples = sum(len(task.source) for task in tasks)
-    if tasks and tasks[0].donor is not None:
-        return samples < SHORT_BUILD * 1000
-    return samples * measure(source, spec).seconds < SHORT_BUILD
-
-
 def _dataset_max(
     source: Source,
-    diagram: DiagramSpec,
-    image: ImageSpec,
+    spec: StoreSpec,
     root: Path,
     options: Options,
     progress: Progress | None,
@@ -218,8 +241,10 @@ def _dataset_max(
 ) -> float:
     """The largest value of all raw images, from a store of them, which also has the diagrams."""
     say("dataset-max: first a store of the images as they are, to find their largest value")
-    raw = image.replace(normalise="none", dtype="float32", rounding="nearest")
-    report = build(source, diagram, raw, root=root, options=options, progress=progress, say=say)
+    raw = spec.image.replace(normalise="none", dtype="float32")
+    report = build(
+        source, spec.diagram, raw, root=root, options=options, progress=progress, say=say
+    )
     return float(report.manifest.statistics["max_value"])
 
 

@@ -13,12 +13,12 @@ import click
 
 from pi_cache import catalogue
 from pi_cache.cli import CONTEXT, cache_option, examples, json_option
-from pi_cache.errors import PiCacheError
+from pi_cache.errors import InvalidSpec, PiCacheError
 from pi_cache.reader import open_store
 from pi_cache.specs import StoreSpec
 from pipeline.options import HOW_OPTIONS, WHAT_OPTIONS, numbers, opened, with_options
 
-INTERRUPTED = 130
+MISUSE, INTERRUPTED = 2, 130
 
 
 STORE = click.argument("store")
@@ -57,12 +57,13 @@ def build_pis(source: str | None, cache: Path | None, as_json: bool, **options: 
 
     root = catalogue.parse_root(cache)
     data, request, how = opened(source, options, _say)
-    with Progress(len(data)) as progress:
+    with Progress() as progress:
         report = build(
             data,
             request.diagram,
             request.image,
             root=root,
+            recipe="" if request.recipe.name == "default" else request.recipe.name,
             options=how,
             progress=progress,
             say=_say,
@@ -74,10 +75,12 @@ def build_pis(source: str | None, cache: Path | None, as_json: bool, **options: 
         _say(f"warning: {line}")
     if as_json:
         click.echo(json.dumps(document, ensure_ascii=False))
-        return
-    for line in _summary(document):
-        click.echo(line)
-    _say(f"next: pipeline report {report.manifest.key[:12]}{_root_hint(cache)}")
+    else:
+        for line in _summary(document):
+            click.echo(line)
+        _say(f"next: pipeline report {report.manifest.key[:12]}{_root_hint(cache)}")
+    if not document["status"].get("OK"):
+        raise PiCacheError("no sample is usable; see the status of each above")
 
 
 @examples(
@@ -98,7 +101,7 @@ def plan(source: str | None, cache: Path | None, as_json: bool, **options: Any) 
     root = catalogue.parse_root(cache)
     data, request, how = opened(source, options, _say)
     spec = StoreSpec(source=data.spec(), diagram=request.diagram, image=request.image)
-    planned = make_plan(data, spec, options=how)
+    planned = make_plan(data, spec, options=how, root=root)
     document = planned.to_dict() | {"found": find_finished(root, spec) is not None}
     if as_json:
         click.echo(json.dumps(document))
@@ -303,7 +306,7 @@ def _summary(document: dict[str, Any]) -> list[str]:
     status = ", ".join(f"{count:,} {name}" for name, count in document["status"].items())
     times, core = document["times"], "core_"
     parts = {
-        **{name: s for name, s in times.items() if name in ("identify", "finish")},
+        **{name: s for name, s in times.items() if name in ("identify", "prepare", "finish")},
         **{name.removeprefix(core): s for name, s in times.items() if name.startswith(core)},
     }
     spent = ", ".join(f"{name} {seconds:.2f}" for name, seconds in parts.items())
@@ -364,8 +367,17 @@ def main() -> None:
     except (KeyboardInterrupt, click.Abort):
         _say("stopped; finished shards are kept: run the same command again to go on")
         code = INTERRUPTED
+    except InvalidSpec as error:
+        _say(f"pipeline: {error}")
+        code = MISUSE
     except PiCacheError as error:
         _say(f"pipeline: {error}")
+        code = 1
+    except ModuleNotFoundError as error:
+        _say(f'pipeline: {error.name} is not installed; pip install "pi-cache[pipeline]"')
+        code = 1
+    except OSError as error:
+        _say(f"pipeline: {error.filename or 'file system'}: {error.strerror or error}")
         code = 1
     sys.exit(code)
 

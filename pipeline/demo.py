@@ -35,7 +35,7 @@ def build_demo(root: Path) -> Iterator[tuple[str, BuildReport]]:
     source = open_source("digits")
     for options in DEMO:
         request = resolve({}, options)
-        with Progress(len(source)) as progress:
+        with Progress() as progress:
             report = build(source, request.diagram, request.image, root=root, progress=progress)
         yield " ".join(["pipeline build-pis digits", *_words(options)]), report
 

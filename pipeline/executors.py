@@ -7,6 +7,7 @@ after a loss, ends with the same files.
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -104,11 +105,15 @@ def run_dask(
     if scheduler is None:
         with _environment(dict.fromkeys(THREAD_VARIABLES, "1")):
             cluster = LocalCluster(  # loopback only: its port runs any code it is sent
-                n_workers=workers, threads_per_worker=1, host="127.0.0.1", dashboard_address=":0"
+                n_workers=workers,
+                threads_per_worker=1,
+                host="127.0.0.1",
+                dashboard_address=":0",
+                silence_logs=logging.ERROR,
             )
     with Client(cluster if scheduler is None else scheduler) as client:
         try:
-            futures = client.map(function, tasks, pure=False, retries=2)
+            futures = client.map(function, tasks, pure=False)
             completed = as_completed(futures, with_results=True)
             del futures
             for future, result in completed:

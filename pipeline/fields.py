@@ -17,8 +17,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pi_cache.errors import SourceError
-from pi_cache.specs import DiagramSpec
+from pi_cache.errors import SampleError
+from pi_cache.specs import DiagramSpec, Status
 from pipeline.sources.base import Samples, Source
 
 
@@ -34,6 +34,11 @@ class Fields:
 
     def __len__(self) -> int:
         return len(self.values)
+
+    def finite(self) -> bool:
+        """Whether every value is."""
+        values = self.values if isinstance(self.values, list) else [self.values]
+        return all(bool(np.isfinite(part).all()) for part in values)
 
     def __iter__(self) -> Iterator[np.ndarray]:
         return iter(self.values)
@@ -61,18 +66,16 @@ def channel_names(source: Source, spec: DiagramSpec) -> list[str]:
     return [f"{name}/H{k}" for name in field_names(source, spec) for k in spec.homology]
 
 
-def points_at_most(source: Source, spec: DiagramSpec) -> int | None:
-    """Upper bound of the points of one sample's diagrams; None where lengths vary.
+def points_at_most(shape: tuple[int, ...], source: Source, spec: DiagramSpec) -> int:
+    """Upper bound of the points of the diagrams of a sample of this shape.
 
     A path of n vertices has at most (n + 1) / 2 minima; an image of n pixels at most n components
     and n holes; a cloud of n points has n components. Loops of a cloud have no useful bound: 8 n
     is far above what occurs, and a cloud with more is refused.
     """
-    if None in source.shape:
-        return None
-    size = int(np.prod([axis or 0 for axis in source.shape[:-1]]))
+    size = int(np.prod(shape[:-1]))
     if spec.embedding_dimension is not None:
-        size -= (spec.embedding_dimension - 1) * (spec.embedding_delay or 1)
+        size = max(size - (spec.embedding_dimension - 1) * (spec.embedding_delay or 1), 1)
     per_dimension = {
         "sublevel": {0: size // 2 + 1},
         "superlevel": {0: size // 2 + 1},
@@ -130,13 +133,14 @@ def _of_signals(signals: np.ndarray, maximum: float | None, spec: DiagramSpec) -
 def delay_embedding(values: np.ndarray, dimension: int, delay: int) -> np.ndarray:
     """Takens clouds (n, C, M, dimension) of signals (n, C, T), M = T - (dimension - 1) * delay.
 
-    Point i is (x[i], x[i + delay], ...). Raises SourceError where a signal is too short.
+    Point i is (x[i], x[i + delay], ...). Raises SampleError where a signal is too short.
     """
     points = values.shape[-1] - (dimension - 1) * delay
     if points < 1:
-        raise SourceError(
+        raise SampleError(
+            Status.WRONG_SHAPE,
             f"a signal of {values.shape[-1]} samples is too short for an embedding of dimension "
-            f"{dimension} and delay {delay}; it needs {(dimension - 1) * delay + 1}"
+            f"{dimension} and delay {delay}; it needs {(dimension - 1) * delay + 1}",
         )
     shifts = [values[..., k * delay : k * delay + points] for k in range(dimension)]
     return np.stack(shifts, axis=-1)

@@ -6,6 +6,7 @@ No default is written here: an option that is not given leaves the choice to the
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -81,6 +82,7 @@ WHAT_OPTIONS = (
     click.option("--centre/--no-centre", default=None, help="Subtract each signal's mean."),
     click.option("--scale", callback=_scale, metavar="X|dataset-max", help="Divide signals."),
     _choice("--precision", PRECISIONS, "Round values to this type before the topology."),
+    _choice("--image-precision", PRECISIONS, "Arithmetic of the images.  [default: float64]"),
     click.option("--min-persistence", type=float, help="Keep pairs of larger persistence."),
     _choice("--engine", ENGINES, "What computes the diagrams.  [default: by filtration]"),
     click.option("--pixels", type=int, help="Image side.  [default: 50]"),
@@ -137,7 +139,14 @@ def opened(
     for note in data.notes:
         say(f"note: {note}")
     if request.limit is not None:
-        data = data[: request.limit]
+        data = replace(data[: request.limit], limit=request.limit)
+    if request.fingerprint is not None:
+        request.check(data.spec())
+    if request.recipe.name != "default":
+        say(f"recipe: {request.recipe.name}: {request.recipe.summary}")
+        say(f"recipe: from {request.recipe.citation}")
+        if request.recipe.sample != data.sample:
+            say(f"warning: this recipe is for {request.recipe.sample}s, not for {data.sample}s")
     if request.scale_by_dataset:
         scale = largest_magnitude(data, centre=request.diagram.centre)
         say(f"scale: {scale!r}, the largest magnitude of the data set")

@@ -18,8 +18,13 @@ FEWEST_SHARDS = 6
 """Of a data set of over 1,024 samples, so that a few workers all have something to do."""
 SMALLEST_USEFUL_SHARD = 256
 CHUNK = 8
-BASE_MEMORY = 300 * 2**20
-"""What a worker takes before its first sample: interpreter, libraries, compiled kernels."""
+LARGEST_HELD = 512 * 2**20
+"""Bytes of a shard that a worker holds at most."""
+BASE_MEMORY = 280 * 2**20
+"""What a worker takes before its first sample: interpreter, libraries, compiled kernels, and the
+few megabytes that it computes at a time."""
+RIPS_BYTES = 100
+"""A pair of points of a cloud, at most: distances, sorted edges, columns of a reduction."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +60,7 @@ class Plan:
     tables: int
     cost: Cost
     workers: int
+    rips_points: int = 0
 
     @property
     def shards(self) -> list[range]:
@@ -73,9 +79,10 @@ class Plan:
 
     @property
     def memory(self) -> int:
-        """Peak bytes of one worker: its largest shard, held once and encoded once."""
+        """Peak bytes of one worker: its largest shard, held once and encoded once, and a cloud."""
         largest = min(self.shard_samples, self.samples)
-        return int(BASE_MEMORY + largest * (self.cost.held + self.cost.stored))
+        shard = largest * (self.cost.held + 2 * self.cost.stored)
+        return int(BASE_MEMORY + shard + RIPS_BYTES * self.rips_points**2 / 2)
 
     @property
     def seconds(self) -> float:
@@ -106,13 +113,16 @@ class Plan:
         }
 
 
-def choose_shard_samples(samples: int, seconds_per_sample: float) -> int:
-    """Samples a shard: shards of equal size, whole chunks, minutes of work at most.
+def choose_shard_samples(samples: int, seconds_per_sample: float, held: float = 0.0) -> int:
+    """Samples a shard: shards of equal size, whole chunks, minutes of work and memory at most.
+
+    seconds_per_sample: on one core. held: bytes a sample that a worker keeps.
 
     The time limit counts in powers of two, so that two measurements of one build agree.
     """
     by_time = max(SHARD_SECONDS / max(seconds_per_sample, 1e-9), CHUNK)
-    largest = min(LARGEST_SHARD, 1 << int(math.log2(by_time)))
+    by_memory = max(LARGEST_HELD / max(held, 1.0), CHUNK)
+    largest = min(LARGEST_SHARD, 1 << int(math.log2(by_time)), 1 << int(math.log2(by_memory)))
     count = max(
         math.ceil(samples / largest),
         min(FEWEST_SHARDS, math.ceil(samples / SMALLEST_USEFUL_SHARD)),

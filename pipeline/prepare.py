@@ -10,11 +10,12 @@ from pathlib import Path
 import numpy as np
 
 from pi_cache import catalogue
-from pi_cache.errors import InvalidSpec, StoreNotFound
+from pi_cache.errors import CorruptStore, InvalidSpec, SourceError, StoreNotFound
 from pi_cache.layout import Column, Layout, SampleTable, standard_columns
 from pi_cache.ledger import Build, open_build
+from pi_cache.manifest import Blueprint
 from pi_cache.shards import encode
-from pi_cache.specs import ImageSpec, StoreSpec
+from pi_cache.specs import StoreSpec
 from pipeline.diagrams import engine_of
 from pipeline.executors import EXECUTORS, granted_cores, single_threaded
 from pipeline.fields import channel_names, points_at_most
@@ -22,8 +23,6 @@ from pipeline.plan import Cost, Plan, choose_shard_samples, spread
 from pipeline.shard import USABLE, Clock, diagrams_of, images_of, warm
 from pipeline.sources.base import Source, read_samples
 
-RAGGED_POINTS = 65_536
-"""Room for the points of one diagram where lengths vary."""
 MEASURED = 24
 MEASURED_SECONDS = 3.0
 """A few samples are timed before a build: so many, or as many as these seconds allow."""
@@ -60,28 +59,19 @@ class Options:
 def prepare(
     source: Source,
     spec: StoreSpec,
+    cost: Cost | None,
     *,
     root: Path,
     options: Options,
     say: Say = lambda text: None,
-    measured: bool = True,
 ) -> Build:
     """The store's folder with all but its shards: as an earlier run left it, or begun now.
 
-    measured: whether a few samples are timed to choose the size of a shard.
+    cost: of a sample, to choose the size of a shard by; None where that is settled or cheap.
     """
     from pi_cache.store import begin  # zarr: only who begins a store waits for its import
 
     before = find_begun(root, spec)
-    if before is not None:
-        shard_samples = before.layout.shard_samples
-    elif options.shard_samples is not None:
-        shard_samples = options.shard_samples
-    else:
-        seconds = measure(source, spec).seconds if measured else 0.0
-        shard_samples = choose_shard_samples(len(source), seconds)
-    if before is None:
-        say(explain_miss(root, spec))
     table = SampleTable(
         ids=source.ids,
         labels=source.labels,
@@ -93,16 +83,38 @@ def prepare(
         "channels": channel_names(source, spec.diagram),
         "source": {name: getattr(source, name) for name in ("kind", "citation", "licence")},
     }
-    columns = store_columns(source, spec, with_inputs=options.with_inputs)
-    layout = _layout(source, spec, shard_samples, mapped=options.mapped)
+    if before is not None:
+        columns, layout = before.blueprint.columns, before.layout
+        for line in differing_layout(before.blueprint, options):
+            say(line)
+    else:
+        say(explain_miss(root, spec))
+        columns = store_columns(source, spec, with_inputs=options.with_inputs)
+        layout = choose_layout(source, spec, cost, options)
     return begin(root, spec, table, columns, layout=layout, attributes=attributes)
+
+
+def differing_layout(blueprint: Blueprint, options: Options) -> list[str]:
+    """A line for every option that a store, once begun, no longer follows."""
+    layout, columns = blueprint.layout, {column.name for column in blueprint.columns}
+    lines = []
+    wanted = options.shard_samples
+    if wanted is not None and -(-wanted // layout.chunk_samples) * layout.chunk_samples != (
+        layout.shard_samples
+    ):
+        lines.append(f"shard-samples {wanted}: this store has {layout.shard_samples} a shard")
+    if options.mapped and layout.codec != "none":
+        lines.append("mapped: this store is compressed")
+    if not options.with_inputs and "inputs" in columns:
+        lines.append("no-inputs: this store holds the inputs")
+    return [f"{line}, and keeps it; use another --cache for another layout" for line in lines]
 
 
 def find_begun(root: Path, spec: StoreSpec) -> Build | None:
     """The store of this spec as an earlier run began it, or None."""
     try:
         return open_build(root / "stores" / spec.key)
-    except StoreNotFound:
+    except (StoreNotFound, CorruptStore):  # `begin` mends what is damaged
         return None
 
 
@@ -141,20 +153,36 @@ def store_columns(source: Source, spec: StoreSpec, *, with_inputs: bool) -> tupl
     return standard_columns(spec.image, channels, inputs=inputs, points=spec.diagram.precision)
 
 
-def _layout(source: Source, spec: StoreSpec, shard_samples: int, *, mapped: bool) -> Layout:
-    most = points_at_most(source, spec.diagram)
-    if most is None:
-        most = RAGGED_POINTS * len(channel_names(source, spec.diagram))
-    if mapped:
-        rows = -(-shard_samples // MAPPED_ROWS) * MAPPED_ROWS
-        return Layout.mapped(shard_samples=rows, point_capacity=rows * most)
-    return Layout(shard_samples=shard_samples, point_capacity=shard_samples * most)
+def choose_layout(source: Source, spec: StoreSpec, cost: Cost | None, options: Options) -> Layout:
+    """How the store is cut into files. cost: of a sample, where the size of a shard follows it."""
+    columns = store_columns(source, spec, with_inputs=options.with_inputs)
+    held = sum(column.row_bytes for column in columns if not column.ragged)
+    rows = options.shard_samples or choose_shard_samples(
+        len(source), cost.seconds if cost else 0.0, cost.held if cost else held
+    )
+    if options.mapped:
+        rows = -(-rows // MAPPED_ROWS) * MAPPED_ROWS
+    capacity = rows * points_at_most(_largest_shape(source), source, spec.diagram)
+    if options.mapped:
+        return Layout.mapped(shard_samples=rows, point_capacity=capacity)
+    return Layout(shard_samples=rows, point_capacity=capacity)
 
 
-def measure(source: Source, spec: StoreSpec) -> Cost:
+def _largest_shape(source: Source) -> tuple[int, ...]:
+    """The shape of a sample, where lengths vary that of the longest one."""
+    if None not in source.shape:
+        return tuple(size or 0 for size in source.shape)
+    shapes = [array.shape for array in read_samples(source).arrays]
+    return tuple(max(sizes) for sizes in zip(*shapes, strict=True))
+
+
+def measure(source: Source, spec: StoreSpec, *, with_inputs: bool = True) -> Cost:
     """Seconds and bytes of one sample, from a few that are spread over the source."""
+    image = spec.image
+    if image.normalise == "dataset-max":
+        image = image.replace(normalise="own-max")  # as much work, and no maximum is known yet
     clock, stop = Clock(), time.perf_counter() + MEASURED_SECONDS
-    images, points, count = [], 0, 0
+    images, inputs, points, count = [], [], 0, 0
     with single_threaded():
         warm(spec)
         for position in spread(len(source), MEASURED):
@@ -162,19 +190,18 @@ def measure(source: Source, spec: StoreSpec) -> Cost:
             with clock("read"):
                 samples = read_samples(one)
             diagrams, status, _ = diagrams_of(samples, one, spec.diagram, clock)
-            image, _ = images_of(
-                diagrams, status, spec.image, clock, 1.0 if _needs_max(spec.image) else None
-            )
-            images.append(image)
+            images.append(images_of(diagrams, status, image, clock)[0])
+            inputs.append(np.asarray(samples.arrays[0]))
             points += len(diagrams.points)
             count += 1
             if time.perf_counter() > stop:
                 break
-    columns = store_columns(source, spec, with_inputs=True)
-    form = columns[0].shard_format(Layout(shard_samples=count))
+    columns = {c.name: c for c in store_columns(source, spec, with_inputs=with_inputs)}
+    layout = Layout(shard_samples=count)
     with clock("encode"):
-        encoded = len(encode(np.concatenate(images), form))
-    inputs = sum(column.row_bytes for column in columns if column.name == "inputs")
+        stored = len(encode(np.concatenate(images), columns["images"].shard_format(layout)))
+        if "inputs" in columns:
+            stored += len(encode(np.stack(inputs), columns["inputs"].shard_format(layout)))
     point_bytes = points / count * 2 * np.dtype(spec.diagram.precision).itemsize
     each = {name: seconds / count for name, seconds in clock.seconds.items()}
     return Cost(
@@ -183,32 +210,44 @@ def measure(source: Source, spec: StoreSpec) -> Cost:
         images=each.get("images", 0.0),
         encode=each.get("encode", 0.0),
         points=points / count,
-        stored=encoded / count + point_bytes + inputs,
-        held=columns[0].row_bytes + 2 * point_bytes + 2 * inputs,
+        stored=stored / count + point_bytes,
+        held=sum(c.row_bytes for c in columns.values() if not c.ragged) + 2 * point_bytes,
     )
 
 
-def _needs_max(image: ImageSpec) -> bool:
-    return image.normalise == "dataset-max"
+def make_plan(
+    source: Source, spec: StoreSpec, *, options: Options, root: Path | None = None
+) -> Plan:
+    """What `build` would do, measured on a few samples; writes nothing.
 
-
-def make_plan(source: Source, spec: StoreSpec, *, options: Options) -> Plan:
-    """What `build` would do, measured on a few samples; writes nothing."""
+    root: where a store that was begun before has settled its layout.
+    """
     engine_of(spec.diagram)
-    cost = measure(source, spec)
+    cost = measure(source, spec, with_inputs=options.with_inputs)
+    before = None if root is None else find_begun(root, spec)
     columns = store_columns(source, spec, with_inputs=options.with_inputs)
-    shard_samples = options.shard_samples or choose_shard_samples(len(source), cost.seconds)
-    layout = _layout(source, spec, shard_samples, mapped=options.mapped)
-    tables = 2 + any(source.groups) + any(source.splits)
+    layout = choose_layout(source, spec, cost, options) if before is None else before.layout
+    shards = -(-len(source) // layout.shard_samples)
+    workers = 1 if options.executor == "serial" else options.workers or granted_cores()
     return Plan(
         spec=spec,
         samples=len(source),
         shard_samples=layout.shard_samples,
-        shard_arrays=len(columns),
-        tables=tables,
+        shard_arrays=len(columns if before is None else before.blueprint.columns),
+        tables=2 + any(source.groups) + any(source.splits),
         cost=cost,
-        workers=1 if options.executor == "serial" else options.workers or granted_cores(),
+        workers=min(workers, shards),
+        rips_points=_rips_points(source, spec),
     )
+
+
+def _rips_points(source: Source, spec: StoreSpec) -> int:
+    """Points of the largest cloud, 0 where there is no cloud."""
+    if spec.diagram.filtration != "rips":
+        return 0
+    components = spec.diagram.replace(homology=(0,))
+    fields = len(channel_names(source, components))
+    return points_at_most(_largest_shape(source), source, components) // fields
 
 
 def largest_magnitude(source: Source, *, centre: bool) -> float:
@@ -223,4 +262,8 @@ def largest_magnitude(source: Source, *, centre: bool) -> float:
             signal = np.asarray(samples.arrays[position], np.float64)  # (T, C)
             values = signal - signal.mean(axis=0) if centre else signal
             largest = max(largest, float(np.abs(values).max()))
+    if not 0 < largest < np.inf:
+        raise SourceError(
+            f"{source.location}: no scale, since no sample is usable or all are constant or huge"
+        )
     return largest

@@ -13,21 +13,35 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from pi_cache.errors import InvalidSpec
-from pi_cache.specs import DiagramSpec, ImageSpec
+from pi_cache.errors import InvalidSpec, PiCacheError, SourceError
+from pi_cache.specs import DiagramSpec, ImageSpec, SourceSpec, StoreSpec
 from pipeline.recipes import Recipe, find_recipe
 from pipeline.sources import written
 
-KNOWN = ("source", "split", "source_options", "recipe", "sample", "limit", "diagram", "image")
-STORED = ("format_version", "key", "algorithm")
+KNOWN: dict[str, type | tuple[type, ...]] = {
+    "source": str,
+    "split": str,
+    "source_options": Mapping,
+    "recipe": str,
+    "sample": str,
+    "limit": int,
+    "diagram": Mapping,
+    "image": Mapping,
+}
+"""The names of a saved request, with the type of each."""
+STORED = {"format_version", "key", "algorithm", "fingerprint"}
 DATASET_MAX = "dataset-max"
+DERIVED = ("scan", "construction", "homology", "engine")
+EMBEDDED = ("embedding_dimension", "embedding_delay", "max_length")
+"""Fields that make sense for some filtrations only; another one starts without them."""
 
 
 @dataclass(frozen=True)
 class Request:
     """A source by its text, and the specs to build from it.
 
-    source_options: those of its kind, see `pipeline sources KIND`; split: only that part of it.
+    source_options: those of its kind, see `pipeline sources KIND`. split, limit: only that part of
+    it. fingerprint: what the source must have, None for any. recipe: its name, "" for none.
     scale_by_dataset: the diagram spec's scale is still to be found from the data.
     """
 
@@ -35,6 +49,7 @@ class Request:
     source_options: dict[str, Any]
     split: str | None
     limit: int | None
+    fingerprint: str | None
     recipe: Recipe
     diagram: DiagramSpec
     image: ImageSpec
@@ -44,9 +59,18 @@ class Request:
         """With the scale that was found."""
         return replace(self, diagram=self.diagram.replace(scale=scale), scale_by_dataset=False)
 
+    def check(self, found: SourceSpec) -> None:
+        """Raise SourceError where the samples are not those that the request was saved for."""
+        if self.fingerprint not in (None, found.fingerprint):
+            raise SourceError(
+                f"{self.source} holds other samples than the saved spec was made for (fingerprint "
+                f"{found.fingerprint[:12]}, expected {self.fingerprint[:12]}); "
+                "name the SOURCE on the command line to build from it all the same"
+            )
+
 
 def read_request(path: Path) -> dict[str, Any]:
-    """The saved request in a file. Raises InvalidSpec naming the file."""
+    """The saved request in a file. Raises InvalidSpec naming the file and every problem."""
     try:
         text = path.read_text(encoding="utf-8")
         document = tomllib.loads(text) if path.suffix == ".toml" else json.loads(text)
@@ -54,55 +78,101 @@ def read_request(path: Path) -> dict[str, Any]:
         raise InvalidSpec(f"{path}: not a readable JSON or TOML file ({error})") from None
     if not isinstance(document, dict):
         raise InvalidSpec(f"{path}: must hold one table of names and values")
-    unknown = sorted(set(document) - {*KNOWN, *STORED})
-    if unknown:
-        raise InvalidSpec(f"{path}: unknown {', '.join(unknown)}; there are {', '.join(KNOWN)}")
-    request = {name: document[name] for name in KNOWN if name in document}
-    if isinstance(request.get("source"), Mapping):  # the resolved spec of a store
-        source = request["source"]
-        request["source"] = written(source["kind"], source.get("location", ""))
-        if source["kind"] == "array":
-            request.setdefault("sample", source.get("sample"))
-        request.setdefault("limit", source.get("samples"))
-    return request
+    if isinstance(document.get("source"), Mapping):
+        try:
+            return _of_stored(StoreSpec.from_document(document))
+        except PiCacheError as error:
+            raise InvalidSpec(f"{path}: {error}") from None
+    problems = [
+        f"unknown {name!r} (there are {', '.join(KNOWN)})"
+        if name not in KNOWN
+        else f"{name} must be {_word(KNOWN[name])}, got {value!r}"
+        for name, value in document.items()
+        if name not in KNOWN or not isinstance(value, KNOWN[name]) or isinstance(value, bool)
+    ]
+    if document.get("limit", 1) == 0 or str(document.get("limit", 1)).startswith("-"):
+        problems.append(f"limit must be at least 1, got {document['limit']!r}")
+    if problems:
+        raise InvalidSpec(f"{path}: {'; '.join(problems)}")
+    return document
+
+
+def _word(kind: type | tuple[type, ...]) -> str:
+    return {str: "text", int: "a whole number"}.get(kind, "a table")  # type: ignore[arg-type]
+
+
+def _of_stored(spec: StoreSpec) -> dict[str, Any]:
+    """The request that the resolved spec of a store stands for."""
+    source = spec.source
+    return {
+        "source": written(source.kind, source.location),
+        "split": source.split or None,
+        "limit": source.limit,
+        "source_options": dict(source.options),
+        "fingerprint": source.fingerprint,
+        "recipe": spec.recipe or None,
+        "diagram": spec.diagram.to_dict(),
+        "image": spec.image.to_dict(),
+    }
 
 
 def resolve(saved: Mapping[str, Any], given: Mapping[str, Any]) -> Request:
     """The request that a saved one and the options beside it make.
 
-    given: options that were named, `None` where not: those of `KNOWN`, and single fields of the
-    diagram and image spec. Raises InvalidSpec with every problem of a spec.
+    given: options that were named, None where not: those of `KNOWN`, single fields of the diagram
+    and the image spec, and `image_precision`. A source that is given takes nothing of the saved
+    one's split, limit and options. Raises InvalidSpec with every problem of a spec.
     """
+    saved = dict(saved)
+    if given.get("source") is not None:
+        for name in ("split", "limit", "source_options", "sample", "fingerprint"):
+            saved.pop(name, None)
+    if given.get("recipe") is not None and (saved.get("diagram") or saved.get("image")):
+        raise InvalidSpec("a recipe and a saved diagram or image spec: give one of the two")
     merged = {**saved, **{name: given[name] for name in KNOWN if given.get(name) is not None}}
-    recipe = find_recipe(merged.get("recipe", "default"))
-    diagram = {**merged.get("diagram", {}), **_fields(DiagramSpec, given)}
-    image = {**merged.get("image", {}), **_fields(ImageSpec, given)}
+    recipe = find_recipe(merged.get("recipe") or "default")
+    diagram = _named(DiagramSpec, given)
+    image = _named(ImageSpec, given)
+    image.pop("precision", None)  # the option of that name is the diagram's
+    if given.get("image_precision") is not None:
+        image["precision"] = given["image_precision"]
     by_dataset = diagram.get("scale") == DATASET_MAX
     if by_dataset:
         del diagram["scale"]
+    options = dict(merged.get("source_options") or {})
+    if merged.get("sample"):
+        options["sample"] = merged["sample"]
+    before = _changed(recipe.diagram, merged.get("diagram") or {})
     return Request(
-        source=merged.get("source", "digits"),
-        source_options=dict(merged.get("source_options") or {})
-        | ({"sample": merged["sample"]} if merged.get("sample") else {}),
+        source=merged.get("source") or "digits",
+        source_options=options,
         split=merged.get("split"),
         limit=merged.get("limit"),
+        fingerprint=merged.get("fingerprint") if not _other_part(given) else None,
         recipe=recipe,
-        diagram=_diagram(recipe.diagram, diagram),
-        image=ImageSpec.from_dict({**recipe.image.to_dict(), **image}),
+        diagram=_changed(before, diagram),
+        image=ImageSpec.from_dict(
+            {**recipe.image.to_dict(), **(merged.get("image") or {}), **image}
+        ),
         scale_by_dataset=by_dataset,
     )
 
 
-def _fields(spec: type[DiagramSpec] | type[ImageSpec], given: Mapping[str, Any]) -> dict[str, Any]:
+def _other_part(given: Mapping[str, Any]) -> bool:
+    """Whether options choose other samples than the saved ones."""
+    return any(
+        given.get(name) is not None for name in ("split", "limit", "source_options", "sample")
+    )
+
+
+def _named(spec: type[DiagramSpec] | type[ImageSpec], given: Mapping[str, Any]) -> dict[str, Any]:
     names = set(spec.__dataclass_fields__)
     return {name: value for name, value in given.items() if name in names and value is not None}
 
 
-def _diagram(recipe: DiagramSpec, changes: Mapping[str, Any]) -> DiagramSpec:
-    """The recipe with changes; another filtration starts from its own defaults.
-
-    Fields that follow from the filtration (engine, homology, scan) are not carried over to another.
-    """
-    if changes.get("filtration", recipe.filtration) != recipe.filtration:
-        return DiagramSpec.from_dict({"precision": recipe.precision, **changes})
-    return DiagramSpec.from_dict({**recipe.to_dict(), **changes})
+def _changed(spec: DiagramSpec, changes: Mapping[str, Any]) -> DiagramSpec:
+    """The spec with changes; another filtration drops what was the old one's own."""
+    kept = spec.to_dict()
+    if changes.get("filtration", spec.filtration) != spec.filtration:
+        kept = {name: v for name, v in kept.items() if name not in (*DERIVED, *EMBEDDED)}
+    return DiagramSpec.from_dict({**kept, **changes})

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from pi_cache.errors import CorruptStore, EngineNotInstalled, InvalidSpec
+from pi_cache.errors import CorruptStore, EngineNotInstalled, InvalidSpec, SampleError
 from pi_cache.ledger import Build, write_shard
 from pi_cache.reader import open_store
 from pi_cache.specs import DiagramSpec, ImageSpec, Status, StoreSpec
@@ -78,6 +78,10 @@ class Clock:
     """Seconds by step."""
 
     seconds: dict[str, float] = field(default_factory=dict)
+
+    def total(self) -> float:
+        """Seconds of all steps."""
+        return sum(self.seconds.values())
 
     @contextmanager
     def __call__(self, step: str) -> Iterator[None]:
@@ -159,6 +163,10 @@ def diagrams_of(
     """
     status = samples.status.copy()
     problems = {source.ids[i]: text for i, text in samples.problems.items()}
+    if spec.filtration == "rips" and source.sample == "image":  # a flat channel is a grid of points
+        for i in np.flatnonzero(status == Status.CONSTANT).tolist():
+            status[i] = Status.OK
+            del problems[source.ids[i]]
     usable = np.flatnonzero(np.isin(status, USABLE))
     parts: list[Diagrams] = []
     owners: list[np.ndarray] = []
@@ -176,7 +184,10 @@ def diagrams_of(
                     raise
                 except Exception as error:
                     status[one] = getattr(error, "status", Status.CRASH)
-                    problems[source.ids[one]] = f"{type(error).__name__}: {error}"
+                    known = isinstance(error, SampleError)
+                    problems[source.ids[one]] = (
+                        str(error) if known else f"{type(error).__name__}: {error}"
+                    )
         owners += [positions for positions, _ in found]
         parts += [diagrams for _, diagrams in found]
     return _assemble(parts, owners, len(status), source, spec), status, problems
@@ -185,7 +196,7 @@ def diagrams_of(
 def _diagrams(
     samples: Samples, block: np.ndarray, source: Source, spec: DiagramSpec, clock: Clock
 ) -> Diagrams:
-    with clock("fields"):
+    with clock("fields"), np.errstate(over="ignore", invalid="ignore"):
         arrays = (
             samples.arrays[block[0] : block[-1] + 1]
             if isinstance(samples.arrays, np.ndarray) and len(block) == block[-1] + 1 - block[0]
@@ -193,6 +204,11 @@ def _diagrams(
         )
         taken = replace(samples, arrays=arrays)
         fields = make_fields(taken, source, spec)
+        if source.dtype.kind == "f" and not fields.finite():
+            raise SampleError(
+                Status.INF,
+                f"has values beyond {spec.precision}, or whose differences are; scale the data",
+            )
     with clock("diagrams"):
         return compute_diagrams(fields, spec)
 
@@ -263,10 +279,14 @@ def images_of(
             images[start : start + len(raw)] = quantise(normalise(raw, spec, dataset_max), spec)
             window += window_statistics(selection, spec)
     by_sample = images.reshape(len(status), -1, spec.pixels, spec.pixels)
-    by_sample[~np.isin(status, USABLE)] = 0 if spec.dtype == "uint8" else np.nan
+    unusable = ~np.isin(status, USABLE)
+    nothing = int(unusable.sum()) * by_sample.shape[1]  # diagrams that were never made
+    window = replace(window, diagrams=count - nothing, empty=window.empty - nothing)
+    by_sample[unusable] = 0 if spec.dtype == "uint8" else np.nan
     drawn = maxima[maxima > 0]
     seen: dict[str, Any] = {
         "window": asdict(window),
+        "essential": int(np.isinf(diagrams.points[:, 1]).sum()),
         "max_value": float(maxima.max(initial=0)),
         "faint_images": int((drawn < 1e-6 * drawn.max(initial=0)).sum()),
     }

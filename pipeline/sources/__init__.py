@@ -6,10 +6,11 @@ Importing this imports no decoder and no numerical library but NumPy; opening a 
 from __future__ import annotations
 
 import difflib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from pi_cache.errors import SourceError
+from pi_cache.errors import UnknownSource
 from pipeline.sources.base import Reader, Samples, Source, read_samples
 from pipeline.sources.kinds import KINDS, Kind
 
@@ -34,16 +35,17 @@ def open_source(text: str, *, split: str | None = None, **options: Any) -> Sourc
     name, _, path = text.partition(":")
     kind = KINDS.get(name)
     if kind is None:
-        raise SourceError(_unknown(text))
+        raise UnknownSource(_unknown(text))
     if bool(path) != bool(kind.path):
-        raise SourceError(f"source {text!r} is written {written(name)}; layout: {kind.layout}")
+        raise UnknownSource(f"source {text!r} is written {written(name)}; layout: {kind.layout}")
     wrong = sorted(set(options) - set(kind.options))
     if wrong:
         known = ", ".join(("split", *kind.options))
-        raise SourceError(f"{name} has no option {', '.join(wrong)}; it has {known}")
+        raise UnknownSource(f"{name} has no option {', '.join(wrong)}; it has {known}")
     # Absolute, since a worker may run in another folder.
     source = kind.open(str(Path(path).expanduser().absolute()) if path else "", **options)
-    return source if split is None else source.part(split)
+    source = replace(source, options=options)
+    return source if split is None else replace(source.part(split), split=split)
 
 
 def describe_sources(name: str | None = None) -> list[dict[str, str]]:
@@ -52,7 +54,7 @@ def describe_sources(name: str | None = None) -> list[dict[str, str]]:
     Raises SourceError for an unknown kind.
     """
     if name is not None and name not in KINDS:
-        raise SourceError(_unknown(name))
+        raise UnknownSource(_unknown(name))
     return [
         {
             "name": word,

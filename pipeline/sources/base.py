@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, Self
 
@@ -68,6 +68,9 @@ class Source:
     citation: str = ""
     licence: str = ""
     notes: tuple[str, ...] = field(default=(), compare=False)
+    split: str = ""
+    limit: int | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "labels", np.asarray(self.labels, dtype=np.int64))
@@ -157,6 +160,9 @@ class Source:
             channels=len(self.channels),
             fingerprint=self.fingerprint(),
             location=self.location,
+            split=self.split,
+            limit=self.limit,
+            options=self.options,
         )
 
 
@@ -206,7 +212,7 @@ def _read_each(
                 _check_shape(array, source)
         except SampleError as error:
             status[position] = error.status
-            problems[position] = f"{source.ids[position]}: {error}"
+            problems[position] = str(error)
         else:
             arrays[position] = array
     return arrays
@@ -246,9 +252,9 @@ def _check_values(
             flat += int(constant[position].sum())
             if not constant[position].all():
                 continue
-            code, message = Status.CONSTANT, "every channel is constant: its diagrams are empty"
+            code, message = Status.CONSTANT, "every channel is constant"
         status[position] = code
-        problems[position] = f"{source.ids[position]}: {message}"
+        problems[position] = message
     return flat
 
 

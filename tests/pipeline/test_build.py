@@ -285,6 +285,81 @@ def test_float16_overflow_is_an_error_and_not_infinity(tmp_path: Path) -> None:
         built(from_arrays(windows, sample="signal"), tmp_path, image)
 
 
+def test_values_beyond_the_precision_are_a_status(rng: np.random.Generator, tmp_path: Path) -> None:
+    windows = rng.normal(size=(3, 30))
+    windows[1] *= 1e300
+    source = from_arrays(windows, sample="signal")
+    how = Options(executor="serial")
+    single = DiagramSpec(precision="float32")
+    report = build(source, single, IMAGE, root=tmp_path, options=how)
+    store = open_store(report.path)
+    assert store.status.tolist() == [Status.OK, Status.INF, Status.OK]
+    assert "beyond float32" in report.manifest.statistics["problems"]["000001"]
+    assert np.isfinite(store.diagrams([0, 2])[0][:, 0]).all()
+
+
+def test_a_signal_too_short_for_its_embedding_is_a_status(tmp_path: Path) -> None:
+    source = from_arrays(np.random.default_rng(0).normal(size=(2, 20)), sample="signal")
+    spec = DiagramSpec(filtration="rips", embedding_dimension=5, embedding_delay=8)
+    report = build(source, spec, IMAGE, root=tmp_path, options=Options(executor="serial"))
+    assert dict(report.manifest.status) == {"WRONG_SHAPE": 2}
+    assert "too short" in report.manifest.statistics["problems"]["000000"]
+
+
+def test_a_flat_picture_is_a_grid_of_points_for_rips(tmp_path: Path) -> None:
+    flat = from_arrays(np.full((1, 4, 4, 1), 9, np.uint8))
+    spec = DiagramSpec(filtration="rips")
+    report = build(flat, spec, IMAGE, root=tmp_path, options=Options(executor="serial"))
+    assert dict(report.manifest.status) == {"OK": 1}
+    assert len(open_store(report.path).diagram(0, 1)) == 9
+
+
+def test_long_signals_have_room_for_their_points(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    head = "@problemName x\n@univariate true\n@equalLength false\n@classLabel true a\n@data\n"
+    rows = [",".join(map(str, rng.integers(0, 9, n))) + ":a" for n in (300_000, 10)]
+    (tmp_path / "x_TRAIN.ts").write_text(head + "\n".join(rows) + "\n")
+    report = built(open_source(f"ucr:{tmp_path / 'x_TRAIN.ts'}"), tmp_path, shard_samples=1)
+    assert dict(report.manifest.status) == {"OK": 2}
+    assert len(open_store(report.path).diagram(0, 0)) > 65_536
+
+
+def test_a_plan_of_dataset_max_needs_no_maximum(digits: Source, tmp_path: Path) -> None:
+    image = IMAGE.replace(normalise="dataset-max", dtype="uint8", weight="one", pixels=1)
+    spec = StoreSpec(source=digits.spec(), diagram=DiagramSpec(), image=image)
+    assert make_plan(digits, spec, options=Options()).samples == len(digits)
+
+
+def test_what_changes_no_number_changes_no_key(digits: Source) -> None:
+    def key(**image: Any) -> str:
+        return StoreSpec(
+            source=digits.spec(), diagram=DiagramSpec(), image=IMAGE.replace(**image)
+        ).key
+
+    assert key(rounding="truncate") == key()
+    assert key(rounding="truncate", dtype="uint8") != key(dtype="uint8")
+    assert key(normalise="none", floor=0.5) == key(normalise="none")
+    assert key(floor=0.5) != key()
+
+
+@pytest.mark.parametrize("name", ["spec.json", "blueprint.json"])
+def test_a_damaged_document_does_not_stop_a_build(
+    name: str, digits: Source, tmp_path: Path
+) -> None:
+    first = built(digits, tmp_path)
+    (first.path / name).write_bytes(b"")
+    again = built(digits, tmp_path)
+    assert again.manifest.files == first.manifest.files
+
+
+def test_memory_of_large_images_is_bounded_by_the_shard(digits: Source) -> None:
+    image = IMAGE.replace(pixels=1024)
+    spec = StoreSpec(source=digits.spec(), diagram=DiagramSpec(), image=image)
+    planned = make_plan(digits, spec, options=Options(workers=1))
+    assert planned.shard_samples * 2 * 1024**2 <= 512 * 2**20
+    assert planned.memory < 2 * 2**30
+
+
 def test_ragged_signals(rng: np.random.Generator, tmp_path: Path) -> None:
     """Signals of several lengths: one diagram each, and no inputs in the store."""
     lines = ["@problemName x", "@univariate true", "@equalLength false", "@classLabel true a b"]

@@ -116,8 +116,80 @@ def test_a_misspelt_field_in_a_saved_spec_is_refused(tmp_path: Path) -> None:
     saved = tmp_path / "spec.json"
     saved.write_text('{"image": {"sigmma": 1}}')
     result = command_line("pipeline", "build-pis", "--spec", str(saved), "--cache", str(tmp_path))
-    assert result.returncode == 1
+    assert result.returncode == 2
     assert "unknown field 'sigmma'; did you mean 'sigma'?" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ('{"source": 5}', "source must be text, got 5"),
+        ('{"diagram": [1]}', "diagram must be a table"),
+        ('{"limit": "abc"}', "limit must be a whole number"),
+        ('{"limit": -5}', "limit must be at least 1"),
+        ('{"recipe": null}', "recipe must be text"),
+        ('{"image": {"pixels": "5.5"}}', "pixels must be a whole number"),
+        ('{"diagram": {"centre": "false"}}', "centre must be true or false"),
+        ('{"source": {}}', "spec format None is not supported"),
+        ("{", "not a readable JSON"),
+    ],
+)
+def test_a_saved_spec_of_wrong_types_is_a_sentence(
+    content: str, message: str, tmp_path: Path
+) -> None:
+    saved = tmp_path / "spec.json"
+    saved.write_text(content)
+    result = command_line("pipeline", "plan", "--spec", str(saved), "--cache", str(tmp_path))
+    assert result.returncode == 2 and message in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_the_spec_of_a_store_builds_that_store(tmp_path: Path, rng: np.random.Generator) -> None:
+    """Split, options and limit come back with it; other data are refused, unless named."""
+    splits = np.array(["train"] * 6 + ["test"] * 6)
+    np.savez(tmp_path / "x.npz", data=rng.normal(size=(12, 20)), splits=splits)
+    end = ["--cache", str(tmp_path), "--json"]
+    words = ["--split", "test", "--sample", "signal", "--limit", "5", "--recipe", "tda-kd-pamap2"]
+    first = run_json(["pipeline", "build-pis", f"array:{tmp_path / 'x.npz'}", *words, *end])
+    assert first["samples"] == 5
+    spec = str(Path(first["path"]) / "spec.json")
+    again = run_json(["pipeline", "build-pis", "--spec", spec, *end])
+    assert again["key"] == first["key"] and again["found"]
+    assert open_store(first["path"]).spec.recipe == "tda-kd-pamap2"
+    rips = ["--filtration", "rips", "--embedding-dimension", "2", "--embedding-delay", "3"]
+    assert run_json(["pipeline", "plan", "--spec", spec, *rips, *end])["samples"] == 5
+    both = command_line("pipeline", "plan", "--spec", spec, "--recipe", "tgd-cifar10")
+    assert both.returncode == 2 and "give one of the two" in both.stderr
+    np.savez(tmp_path / "x.npz", data=rng.normal(size=(12, 20)), splits=splits)
+    changed = command_line("pipeline", "plan", "--spec", spec)
+    assert changed.returncode == 1 and "holds other samples" in changed.stderr
+    named = ["pipeline", "plan", f"array:{tmp_path / 'x.npz'}", "--spec", spec, *end]
+    assert run_json([*named, "--sample", "signal"])["samples"] == 12
+
+
+def test_precisions_of_diagram_and_image_are_two_options(tmp_path: Path) -> None:
+    end = ["--limit", "16", "--cache", str(tmp_path), "--json"]
+    one = run_json(["pipeline", "build-pis", "digits", "--precision", "float32", *end])
+    two = run_json(["pipeline", "build-pis", "digits", "--image-precision", "float32", *end])
+    specs = [open_store(built["path"]).spec for built in (one, two)]
+    assert [s.diagram.precision for s in specs] == ["float32", "float64"]
+    assert [s.image.precision for s in specs] == ["float64", "float32"]
+
+
+def test_a_data_set_without_a_usable_sample_fails(tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", np.full((3, 20), np.nan))
+    words = ["build-pis", f"array:{tmp_path / 'x.npy'}", "--sample", "signal"]
+    done = command_line("pipeline", *words, "--cache", str(tmp_path))
+    assert done.returncode == 1
+    assert "no sample is usable" in done.stderr and "000000" in done.stderr
+
+
+def test_layout_options_of_a_store_that_is_there_are_answered(tmp_path: Path) -> None:
+    end = ["--limit", "16", "--cache", str(tmp_path)]
+    run(["pipeline", "build-pis", "digits", *end])
+    result = run(["pipeline", "build-pis", "digits", "--mapped", "--no-inputs", *end])
+    assert "mapped: this store is compressed" in result.stderr
+    assert "no-inputs: this store holds the inputs" in result.stderr
 
 
 def command_line(*words: str) -> subprocess.CompletedProcess[str]:
@@ -134,10 +206,10 @@ def command_line(*words: str) -> subprocess.CompletedProcess[str]:
         (("pipeline", "build-pis", "--pixels", "many"), 2, "not a valid integer"),
         (("pipeline", "build-pis", "--dtype", "float8"), 2, "Invalid value for '--dtype'"),
         (("pipeline", "build-pis", "--birth-range", "0,x"), 2, "--birth-range"),
-        (("pipeline", "build-pis", "--sigma", "-1"), 1, "sigma must be positive"),
-        (("pipeline", "build-pis", "no-such:thing"), 1, "is no source"),
-        (("pipeline", "build-pis", "--recipe", "tgd"), 1, "did you mean tgd-cifar10?"),
-        (("pipeline", "build-pis", "--engine", "ripser", "--filtration", "cubical"), 1, "gudhi"),
+        (("pipeline", "build-pis", "--sigma", "-1"), 2, "sigma must be positive"),
+        (("pipeline", "build-pis", "no-such:thing"), 2, "is no source"),
+        (("pipeline", "build-pis", "--recipe", "tgd"), 2, "did you mean tgd-cifar10?"),
+        (("pipeline", "build-pis", "--engine", "ripser", "--filtration", "cubical"), 2, "gudhi"),
         (("pipeline", "explain", "abcd1234", "0"), 1, "no store 'abcd1234'"),
         (("pi-cache", "show", "abcd1234"), 1, "no store 'abcd1234'"),
     ],

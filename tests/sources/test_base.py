@@ -70,18 +70,18 @@ def spoiled(value: float) -> np.ndarray:
 
 
 BAD = {
-    "nan": (spoiled(np.nan), Status.NAN, r"s1: has NAN at \(5, 1\); fill or leave out"),
-    "inf": (spoiled(np.inf), Status.INF, r"s1: has INF at \(5, 1\)"),
-    "minus inf": (spoiled(-np.inf), Status.INF, "s1: has INF"),
-    "constant": (np.full((8, 2), 3.0), Status.CONSTANT, "s1: every channel is constant"),
-    "empty": (noise(0, 2), Status.EMPTY, r"s1: has shape \(0, 2\), without any value"),
+    "nan": (spoiled(np.nan), Status.NAN, r"^has NAN at \(5, 1\); fill or leave out"),
+    "inf": (spoiled(np.inf), Status.INF, r"^has INF at \(5, 1\)"),
+    "minus inf": (spoiled(-np.inf), Status.INF, "^has INF"),
+    "constant": (np.full((8, 2), 3.0), Status.CONSTANT, "^every channel is constant"),
+    "empty": (noise(0, 2), Status.EMPTY, r"^has shape \(0, 2\), without any value"),
     "shape": (
         noise(7, 2),
         Status.WRONG_SHAPE,
-        r"s1: has shape \(7, 2\), expected \(8, 2\); resize",
+        r"^has shape \(7, 2\), expected \(8, 2\); resize",
     ),
-    "axes": (noise(8), Status.WRONG_SHAPE, r"s1: has shape \(8,\)"),
-    "told": (SampleError(Status.UNDECODABLE, "no image"), Status.UNDECODABLE, "s1: no image"),
+    "axes": (noise(8), Status.WRONG_SHAPE, r"^has shape \(8,\)"),
+    "told": (SampleError(Status.UNDECODABLE, "no image"), Status.UNDECODABLE, "^no image"),
 }
 
 

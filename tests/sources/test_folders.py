@@ -194,7 +194,7 @@ def test_bad_files_among_good_ones_keep_their_status(tmp_path: Path) -> None:
         *(Status.EMPTY, Status.UNDECODABLE, Status.WRONG_SHAPE, Status.CONSTANT),
         *(Status.OK, Status.OK, Status.OK),
     ]
-    assert samples.problems[4].startswith("cat/b.png: cannot be decoded")
+    assert samples.problems[4].startswith("cannot be decoded")
     assert "expected 6 x 5" in samples.problems[5]
 
 
