@@ -7,9 +7,7 @@ travels to another process.
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Mapping
-from contextlib import suppress
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
@@ -23,14 +21,11 @@ from pi_cache.axes import cell_edges
 from pi_cache.errors import CorruptStore, InvalidSpec
 from pi_cache.layout import Column
 from pi_cache.manifest import FileEntry, StoreManifest
-from pi_cache.shardfile import OpenFile, ShardFile, located
+from pi_cache.shardfile import OpenFile, ShardFile, located, most_open
 from pi_cache.shards import decode_numbers, decode_strings
 from pi_cache.specs import StoreSpec
 
 Check = Literal["size", "first-touch", "always"]
-
-OPEN_SHARDS = 256
-"""Shards kept open: a store of thousands of shards must not use up the file handles."""
 
 DENSE = 4
 """Diagram points are read as one range unless that is this many times what was asked for."""
@@ -63,7 +58,7 @@ class Store:
         self.check = check
         self._columns = {column.name: column for column in manifest.columns}
         self._formats = {c.name: c.shard_format(manifest.layout) for c in manifest.columns}
-        self._open: OrderedDict[str, ShardFile] = OrderedDict()
+        self._open: dict[str, ShardFile] = {}
         self._verified: set[str] = set()
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -257,20 +252,22 @@ class Store:
 
     def _shard(self, name: str, k: int) -> ShardFile:
         """The open shard, its digest checked as `check` says."""
+        # Threads share the dict: every step on it is one that no other thread can interrupt, and
+        # a shard that another thread has taken out for a moment is merely opened twice.
         listed = self._columns[name].shard_file(k)
-        shard = self._open.get(listed)
-        if shard is None:
-            verify = self.check != "size" and listed not in self._verified
-            entry = self._entry(listed)
-            verify = verify or self.check == "always"
-            shard = ShardFile(self.path / listed, self._formats[name], entry, verify=verify)
-            self._verified.add(listed)
-            while len(self._open) >= OPEN_SHARDS:
-                with suppress(KeyError):  # another thread may have emptied it
-                    self._open.popitem(last=False)
-            self._open[listed] = shard
-        elif self.check == "always":
-            shard.file.verify(shard.entry)
+        shard = self._open.pop(listed, None)
+        if shard is not None:
+            self._open[listed] = shard  # last again: the first is the one used longest ago
+            if self.check == "always":
+                shard.file.verify(shard.entry)
+            return shard
+        verify = self.check == "always" or (self.check != "size" and listed not in self._verified)
+        entry = self._entry(listed)
+        shard = ShardFile(self.path / listed, self._formats[name], entry, verify=verify)
+        self._verified.add(listed)
+        self._open[listed] = shard
+        for oldest in list(self._open)[: -most_open()]:
+            self._open.pop(oldest, None)
         return shard
 
     def _entry(self, listed: str) -> FileEntry:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import mmap
 import os
+import resource
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +19,11 @@ from pi_cache.manifest import FileEntry
 from pi_cache.shards import CHECKSUM, ShardFormat, decode_chunk, parse_index
 
 BLOCK = 1 << 20
+
+OPEN_SHARDS = 256
+"""Shards of a store that are kept open at most; `most_open` may say fewer."""
+DESCRIPTORS = 2
+"""Held by a shard: one to read it, and where it is mapped one of the map's own."""
 
 
 class OpenFile:
@@ -164,6 +170,14 @@ class ShardFile:
     def _check_present(self, rows: int) -> None:
         if self.view is not None and rows > len(self.view):
             raise CorruptStore(f"{self.file.path}: inner chunk {rows - 1} is missing")
+
+
+def most_open() -> int:
+    """Shards to keep open: those of a store use at most half of the process's descriptors."""
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if limit == resource.RLIM_INFINITY:
+        return OPEN_SHARDS
+    return max(1, min(OPEN_SHARDS, limit // 2 // DESCRIPTORS))
 
 
 @contextmanager

@@ -173,8 +173,8 @@ def _metadata(build: Build, table: SampleTable) -> dict[str, bytes]:
 
 
 def _portable(spec: StoreSpec) -> dict[str, Any]:
-    """The spec without the place of the source, so that moved data give the same bytes."""
-    return {**spec.to_document(), "source": spec.source.identity()}
+    """The spec without what is no part of the key, so that moved data give the same bytes."""
+    return {**spec.replace(recipe="").to_document(), "source": spec.source.identity()}
 
 
 def _create_array(group: zarr.Group, build: Build, column: Column) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import pickle
+import resource
 import subprocess
 import sys
 from collections.abc import Callable
@@ -18,7 +19,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import pi_cache.reader
+import pi_cache.shardfile
 from pi_cache import Store, open_store
 from pi_cache.errors import CorruptStore, InvalidSpec, StoreNotFound, UnfinishedStore
 from pi_cache.layout import Layout
@@ -177,7 +178,7 @@ def test_pickle_notices_another_store(tmp_path: Path) -> None:
 
 
 def test_many_shards_use_few_handles(own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pi_cache.reader, "OPEN_SHARDS", 2)
+    monkeypatch.setattr(pi_cache.shardfile, "OPEN_SHARDS", 2)
     store = open_store(own)
     before = len(list(Path("/proc/self/fd").iterdir()))
     for _ in range(3):
@@ -290,8 +291,65 @@ def test_reading_needs_no_zarr(own: Path) -> None:
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+THREADS = """
+import sys, threading
+import numpy as np
+import pi_cache.shardfile
+from tests.pi_cache.made import make_columns
+pi_cache.shardfile.OPEN_SHARDS = 3
+sys.setswitchinterval(1e-6)
+store = pi_cache.open_store(sys.argv[1])
+truth = make_columns(store.spec)["images"]
+wrong = []
+
+def read(seed):
+    try:
+        rng = np.random.default_rng(seed)
+        for _ in range(300):
+            rows = rng.integers(0, len(store), 10)
+            if store.read("images", rows).tobytes() != truth[rows].tobytes():
+                raise ValueError(f"wrong rows {rows}")
+    except BaseException as error:
+        wrong.append(repr(error))
+
+threads = [threading.Thread(target=read, args=(seed,)) for seed in range(8)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+assert len(store._open) <= 3 + len(threads)
+sys.exit("; ".join(wrong) or 0)
+"""
+
+
+@pytest.mark.parametrize("layout", [Layout(shard_samples=4), Layout.mapped(shard_samples=4)])
+def test_threads_share_a_store_of_many_shards(tmp_path: Path, layout: Layout) -> None:
+    path = make_store(tmp_path, make_spec(80), layout)
+    command = [sys.executable, "-c", THREADS, str(path)]
+    done = subprocess.run(command, timeout=60, check=False, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_the_shard_used_longest_ago_is_closed(own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pi_cache.shardfile, "OPEN_SHARDS", 2)
+    store = open_store(own)
+    for row in (0, 8, 1, 16):
+        store.read("images", [row])
+    assert [name.split(".")[2] for name in store._open] == ["0", "2"]
+
+
+@pytest.mark.parametrize(
+    ("limit", "most"), [(-1, 256), (4, 1), (64, 16), (1024, 256), (1 << 20, 256)]
+)
+def test_open_shards_leave_descriptors_to_others(
+    monkeypatch: pytest.MonkeyPatch, limit: int, most: int
+) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (limit, limit))
+    assert pi_cache.shardfile.most_open() == most
+
+
 def test_threads_share_a_store(own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pi_cache.reader, "OPEN_SHARDS", 1)
+    monkeypatch.setattr(pi_cache.shardfile, "OPEN_SHARDS", 1)
     store, truth = open_store(own), make_columns(make_spec(SAMPLES))["images"]
     orders = [np.random.default_rng(seed).permutation(SAMPLES) for seed in range(40)]
     with ThreadPoolExecutor(8) as pool:
