@@ -6,7 +6,6 @@ count in the store, positions count in the dataset.
 
 from __future__ import annotations
 
-import operator
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
@@ -22,6 +21,15 @@ from torch.utils.data import DataLoader, Dataset, default_collate
 from pi_cache.errors import InvalidSpec
 from pi_cache.reader import Check, Store, open_store
 from pi_cache.specs import Status, StoreSpec
+from training.selection import (
+    LISTED,
+    DtypeLike,
+    described,
+    parse_channels,
+    parse_dtypes,
+    parse_samples,
+    whole_number,
+)
 
 NAMES = ("images", "inputs", "labels", "index", "ids", "groups", "splits")
 """What a sample can be delivered with."""
@@ -29,11 +37,7 @@ NAMES = ("images", "inputs", "labels", "index", "ids", "groups", "splits")
 BYTE_MAXIMUM = 255.0
 """What uint8 images hold for the value 1."""
 
-LISTED = 5
-"""How many samples an error names."""
-
 Transform = Callable[[Tensor], Tensor]
-DtypeLike = str | torch.dtype | None
 
 
 class PersistenceImageDataset(Dataset[Any]):
@@ -76,12 +80,12 @@ class PersistenceImageDataset(Dataset[Any]):
             store = open_store(store, root=root, check=check)
         self.store = store
         self.names = _parse_names(names, store)
-        self.dtypes = _parse_dtypes(dtype, store)
+        self.dtypes = parse_dtypes(dtype)
         self.transform = transform
         self._named = names is not None
-        self._channels = None if channels is None else _parse_channels(channels, store)
+        self._channels = None if channels is None else parse_channels(channels, store)
         self._split = split
-        self._samples = None if samples is None else _parse_samples(samples, store)
+        self._samples = None if samples is None else parse_samples(samples, store)
         self.left_out = self._check_selection()
 
     def __getstate__(self) -> dict[str, Any]:
@@ -107,7 +111,10 @@ class PersistenceImageDataset(Dataset[Any]):
         """One sample; for a slice or several positions what `batch` gives. Raises IndexError."""
         if isinstance(position, slice) or np.ndim(position):
             return self.batch(position)
-        return _split_batch(self.batch([operator.index(position)]))[0]
+        number = whole_number(position)
+        if number is None:
+            raise IndexError(f"a position must be a whole number, got {described(position)}")
+        return _split_batch(self.batch([number]))[0]
 
     def __getitems__(self, positions: Sequence[int]) -> Batch:
         """The samples at `positions`, read together; what torch's DataLoader calls."""
@@ -126,17 +133,27 @@ class PersistenceImageDataset(Dataset[Any]):
         return columns if self._named else tuple(columns.values())
 
     def loader(
-        self, batch_size: int = 128, *, shuffle: bool = False, workers: int = 0, **options: Any
+        self,
+        batch_size: int | None = 128,
+        *,
+        shuffle: bool = False,
+        workers: int = 0,
+        **options: Any,
     ) -> DataLoader[Any]:
         """A DataLoader that hands on whole batches, each stacked once.
 
-        workers: processes; 0 is fastest unless `transform` is slow, since a worker copies every
-        batch. options: as DataLoader; `seed` gives it a generator of its own.
+        batch_size: None hands on what `sampler` asks for, a sample or a list of them, through no
+        collate but yours; a `batch_sampler` takes its place. workers: processes; 0 is fastest
+        unless `transform` is slow, since a worker copies every batch. options: as DataLoader;
+        `seed` gives it a generator of its own.
         """
+        if options.get("batch_sampler") is not None:
+            batch_size = 1  # what torch wants beside one
         if "seed" in options:
             options["generator"] = torch.Generator().manual_seed(options.pop("seed"))
         options.setdefault("persistent_workers", workers > 0)
-        options.setdefault("collate_fn", self.collate)
+        if batch_size is not None:
+            options.setdefault("collate_fn", self.collate)
         return DataLoader(self, batch_size, shuffle=shuffle, num_workers=workers, **options)
 
     @staticmethod
@@ -180,32 +197,32 @@ class PersistenceImageDataset(Dataset[Any]):
 
     @cached_property
     def index(self) -> NDArray[np.intp]:
-        """(n,) number in the store of each delivered sample."""
+        """(n,) number in the store of each delivered sample, read-only like all of these."""
         chosen = self._chosen()
         index: NDArray[np.intp] = chosen[self.store.status[chosen] == Status.OK]
-        return index
+        return _read_only(index)
 
     @cached_property
     def labels(self) -> NDArray[np.int64]:
         """(n,) label of each delivered sample."""
-        return self.store.labels[self.index]
+        return _read_only(self.store.labels[self.index])
 
     @cached_property
     def ids(self) -> NDArray[np.object_]:
         """(n,) id of each delivered sample."""
-        return self.store.ids[self.index]
+        return _read_only(self.store.ids[self.index])
 
     @cached_property
     def groups(self) -> NDArray[np.object_] | None:
         """(n,) group of each delivered sample, None when the store has none."""
         groups = self.store.groups
-        return None if groups is None else groups[self.index]
+        return None if groups is None else _read_only(groups[self.index])
 
     @cached_property
     def splits(self) -> NDArray[np.object_] | None:
         """(n,) split of each delivered sample, None when the store has none."""
         splits = self.store.splits
-        return None if splits is None else splits[self.index]
+        return None if splits is None else _read_only(splits[self.index])
 
     def _chosen(self) -> NDArray[np.intp]:
         """Sample numbers before those that are not OK are left out."""
@@ -281,6 +298,12 @@ class Batch(Sequence[Any]):
     def __init__(self, whole: Any) -> None:
         self.whole = whole
 
+    def pin_memory(self) -> Batch:
+        """The same samples, their tensors in pinned memory; what a pinning DataLoader calls."""
+        if isinstance(self.whole, dict):
+            return Batch({name: _pinned(column) for name, column in self.whole.items()})
+        return Batch(tuple(_pinned(column) for column in self.whole))
+
     def __len__(self) -> int:
         columns = self.whole.values() if isinstance(self.whole, dict) else self.whole
         return len(next(iter(columns)))
@@ -315,6 +338,16 @@ def _parts(column: Any) -> Sequence[Any]:
     return parts
 
 
+def _pinned(column: Any) -> Any:
+    return column.pin_memory() if isinstance(column, Tensor) else column
+
+
+def _read_only(cached: NDArray[Any]) -> NDArray[Any]:
+    """The array, which a caller could otherwise change for everybody."""
+    cached.setflags(write=False)
+    return cached
+
+
 def _converted(rows: NDArray[Any], dtype: torch.dtype | None, maximum: float | None) -> Tensor:
     """The rows as they are, or in `dtype` and divided by `maximum` (in float32 at least)."""
     stored = torch.from_numpy(rows)
@@ -341,87 +374,14 @@ def _parse_names(names: Sequence[str] | None, store: Store) -> tuple[str, ...]:
     return tuple(dict.fromkeys(names))
 
 
-def _parse_dtypes(
-    dtype: DtypeLike | Mapping[str, DtypeLike], store: Store
-) -> dict[str, torch.dtype | None]:
-    """By `images` and `inputs`: a floating type, or None to deliver what is stored."""
-    if isinstance(dtype, Mapping):
-        wrong = sorted(set(dtype) - {"images", "inputs"})
-        if wrong:
-            raise InvalidSpec(f"dtype speaks of images and inputs, got {', '.join(wrong)}")
-        asked = {"images": None, "inputs": "stored", **dtype}
-    else:
-        asked = {"images": dtype, "inputs": "stored"}
-    return {name: _parse_dtype(value) for name, value in asked.items()}
-
-
-def _parse_dtype(dtype: DtypeLike) -> torch.dtype | None:
-    if isinstance(dtype, str) and dtype == "stored":
-        return None
-    named = torch.float32 if dtype is None else dtype
-    found = getattr(torch, named, None) if isinstance(named, str) else named
-    if not isinstance(found, torch.dtype) or not found.is_floating_point:
-        raise InvalidSpec(
-            f"dtype must be stored or a floating type such as float32 or float16, got {dtype!r}"
-        )
-    return found
-
-
-def _parse_channels(channels: Sequence[str | int], store: Store) -> list[int]:
-    names = store.channels
-    listed = ", ".join(f"{c} {name}" for c, name in enumerate(names))
-    if isinstance(channels, str) or not len(channels):
-        raise InvalidSpec(f"channels must be a list of some of {listed}; got {channels!r}")
-    numbers = []
-    for channel in channels:
-        if isinstance(channel, str) and channel in names:
-            numbers.append(names.index(channel))
-        elif not isinstance(channel, str) and 0 <= operator.index(channel) < len(names):
-            numbers.append(operator.index(channel))
-        else:
-            raise InvalidSpec(f"channel {channel!r} is not in this store, which has {listed}")
-    return numbers
-
-
-def _parse_samples(samples: Any, store: Store) -> NDArray[Any]:
-    """Sample numbers (n,), or a mask (N,), of a store of N samples."""
-    given = np.asarray(samples)
-    if given.ndim != 1:
-        raise InvalidSpec(f"samples must be a list of numbers or ids or a mask, got {samples!r}")
-    if given.dtype == bool:
-        if len(given) != len(store):
-            raise InvalidSpec(f"samples: a mask needs {len(store)} values, got {len(given)}")
-        return given.copy()
-    if given.dtype.kind in "UO":
-        given = _numbers_of_ids(given.tolist(), store)
-    if given.size and given.dtype.kind not in "iu":
-        raise InvalidSpec(f"samples must be whole numbers, ids or a mask, got {given.dtype}")
-    outside = given[(given < 0) | (given >= len(store))]
-    if outside.size:
-        raise InvalidSpec(
-            f"samples: {outside[0]} is not in 0..{len(store) - 1} of store {store.key[:12]}"
-        )
-    return given.astype(np.intp)
-
-
-def _numbers_of_ids(ids: list[Any], store: Store) -> NDArray[np.intp]:
-    numbers = {name: i for i, name in enumerate(store.ids.tolist())}
-    unknown = [repr(name) for name in ids if name not in numbers]
-    if unknown:
-        more = f" and {len(unknown) - LISTED} more" if len(unknown) > LISTED else ""
-        raise InvalidSpec(
-            f"samples: no id {', '.join(unknown[:LISTED])}{more} in store {store.key[:12]};"
-            f" its ids are like {store.ids[0]!r}"
-        )
-    return np.array([numbers[name] for name in ids], dtype=np.intp)
-
-
 def _parse_positions(positions: ArrayLike | slice, count: int) -> NDArray[np.intp]:
     if isinstance(positions, slice):
         return np.arange(count)[positions]
     where = np.asarray(positions)
     if where.ndim != 1 or (where.size and where.dtype.kind not in "iu"):
-        raise IndexError(f"positions must be a list of whole numbers, got {positions!r}")
+        raise IndexError(
+            f"positions must be a list of whole numbers, got {where.dtype} of shape {where.shape}"
+        )
     outside = where[(where < -count) | (where >= count)]
     if outside.size:
         raise IndexError(f"position {outside[0]} is not in a dataset of {count} samples")

@@ -19,8 +19,7 @@ from hypothesis import strategies as st  # noqa: E402
 from torch.utils.data import BatchSampler, ConcatDataset, DataLoader, Subset  # noqa: E402
 
 from pi_cache import open_store, open_zarr  # noqa: E402
-from pi_cache.errors import CorruptStore, InvalidSpec, StoreNotFound, UnfinishedStore  # noqa: E402
-from pi_cache.layout import Layout  # noqa: E402
+from pi_cache.errors import CorruptStore, StoreNotFound, UnfinishedStore  # noqa: E402
 from pi_cache.specs import DTYPES, Status  # noqa: E402
 from tests.pi_cache.made import (  # noqa: E402
     CHANNELS,
@@ -31,16 +30,12 @@ from tests.pi_cache.made import (  # noqa: E402
     make_store,
     make_table,
 )
+from tests.training.conftest import LAYOUTS, SAMPLES  # noqa: E402
 from training.data import NAMES, Batch, PersistenceImageDataset  # noqa: E402
 
 pytestmark = pytest.mark.torch
 
 ROOT = Path(__file__).resolve().parents[2]
-SAMPLES = 40
-LAYOUTS = {
-    "chunked": Layout(shard_samples=8, chunk_samples=4, point_capacity=40_000),
-    "mapped": Layout.mapped(shard_samples=8, point_capacity=40_000),
-}
 
 ignore_fork_warnings = pytest.mark.filterwarnings(
     # Python 3.12+ warns of any fork beside threads, and torch has threads; what is tested here is
@@ -49,19 +44,6 @@ ignore_fork_warnings = pytest.mark.filterwarnings(
     # On a machine of one core.
     "ignore:This DataLoader will create:UserWarning",
 )
-
-
-@pytest.fixture(scope="module")
-def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A float16 store of 40 samples, about a third of them OK, in a folder with a Korean name."""
-    root = tmp_path_factory.mktemp("stores") / "위상 이미지"
-    return make_store(root, make_spec(SAMPLES), LAYOUTS["chunked"])
-
-
-@pytest.fixture(scope="module")
-def ok() -> np.ndarray:
-    """Numbers of the OK samples."""
-    return np.flatnonzero(make_columns(make_spec(SAMPLES))["status"] == Status.OK)
 
 
 def halved(image: Any) -> Any:
@@ -142,15 +124,6 @@ def test_inputs_made_float_are_divided_by_their_maximum(
     assert torch.equal(dataset[:]["inputs"], raw / 16)
 
 
-@pytest.mark.parametrize("channels", [["z"], [2, 0], ["y", 0], [1, 1]])
-def test_channels_by_name_or_number(path: Path, channels: list[Any]) -> None:
-    whole, some = PersistenceImageDataset(path), PersistenceImageDataset(path, channels=channels)
-    numbers = [c if isinstance(c, int) else "xyz".index(c) for c in channels]
-    assert torch.equal(some[:][0], whole[:][0][:, numbers])
-    assert some.channels == tuple("xyz"[c] for c in numbers)
-    assert some.shape == (len(channels), PIXELS, PIXELS)
-
-
 def test_named_samples(path: Path, ok: np.ndarray) -> None:
     dataset, table = PersistenceImageDataset(path, names=NAMES), make_table(SAMPLES)
     sample = dataset[1]
@@ -170,86 +143,6 @@ def test_it_describes_itself(path: Path) -> None:
     assert dataset.shape == (CHANNELS, PIXELS, PIXELS) == tuple(dataset[0][0].shape)
     np.testing.assert_array_equal(dataset.axis("birth"), store.axis("birth"))
     assert PersistenceImageDataset(dataset.key[:8], root=path.parents[1]).key == dataset.key
-
-
-# Which samples
-
-
-def test_what_is_not_ok_is_left_out_and_counted(path: Path, ok: np.ndarray) -> None:
-    status = make_columns(make_spec(SAMPLES))["status"]
-    dataset = PersistenceImageDataset(path)
-    assert len(dataset) == len(ok)
-    assert dataset.left_out == {
-        name.name: int((status == name).sum()) for name in (Status.NAN, Status.UNDECODABLE)
-    }
-    for name, count in dataset.left_out.items():
-        assert f"{name} {count}" in repr(dataset)
-    assert f"{len(ok)} of {SAMPLES} samples" in repr(dataset)
-
-
-def test_a_split(path: Path, ok: np.ndarray) -> None:
-    splits = np.array(make_table(SAMPLES).splits)
-    parts = {name: PersistenceImageDataset(path, split=name) for name in ("train", "test")}
-    for name, part in parts.items():
-        assert part.index.tolist() == [i for i in ok if splits[i] == name]
-    assert sum(map(len, parts.values())) == len(ok)
-
-
-def test_samples_by_number_id_or_mask(path: Path, ok: np.ndarray) -> None:
-    chosen = ok[[3, 0, 3, 5]]
-    by_number = PersistenceImageDataset(path, samples=chosen)
-    by_id = PersistenceImageDataset(path, samples=[f"표본/{i}" for i in chosen])
-    assert by_number.index.tolist() == by_id.index.tolist() == chosen.tolist()
-    mask = np.arange(SAMPLES) < SAMPLES // 2
-    masked = PersistenceImageDataset(path, samples=mask)
-    assert masked.index.tolist() == [i for i in ok if mask[i]]
-    assert sum(masked.left_out.values()) == mask.sum() - len(masked)
-
-
-def test_a_sample_asked_for_by_name_must_be_ok(path: Path, ok: np.ndarray) -> None:
-    status = make_columns(make_spec(SAMPLES))["status"]
-    bad = next(i for i in range(SAMPLES) if i not in ok)
-    expected = rf"표본/{bad} \(sample {bad}\) is {Status(status[bad]).name}"
-    for samples in ([ok[0], bad], [f"표본/{bad}"]):
-        with pytest.raises(InvalidSpec, match=expected):
-            PersistenceImageDataset(path, samples=samples)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ({"split": "dev"}, "'dev' is not in store .* which has test, train"),
-        ({"split": "train", "samples": [0]}, "both given"),
-        ({"samples": []}, "none was chosen"),
-        ({"samples": [SAMPLES]}, "40 is not in 0..39"),
-        ({"samples": [-1]}, "-1 is not in 0..39"),
-        ({"samples": [0.5]}, "whole numbers"),
-        ({"samples": 3}, "must be a list"),
-        ({"samples": ["표본/x"]}, "no id '표본/x'"),
-        ({"samples": [True]}, "a mask needs 40 values, got 1"),
-        ({"channels": ["w"]}, "'w' is not in this store, which has 0 x, 1 y, 2 z"),
-        ({"channels": [3]}, "3 is not in this store"),
-        ({"channels": "xy"}, "must be a list"),
-        ({"channels": []}, "must be a list"),
-        ({"names": ["image"]}, "some of images, inputs, .*got 'image'"),
-        ({"names": []}, "must be a list"),
-        ({"names": "images"}, "must be a list"),
-        ({"dtype": "float23"}, "got 'float23'"),
-        ({"dtype": torch.uint8}, "must be stored or a floating type"),
-        ({"dtype": {"labels": "float32"}}, "got labels"),
-        ({"check": "never"}, "check must be one of"),
-    ],
-)
-def test_refusals_name_what_is_there(path: Path, arguments: dict[str, Any], message: str) -> None:
-    with pytest.raises(InvalidSpec, match=message):
-        PersistenceImageDataset(path, **arguments)
-
-
-def test_nothing_ok_raises(path: Path, ok: np.ndarray) -> None:
-    mask = np.ones(SAMPLES, dtype=bool)
-    mask[ok] = False
-    with pytest.raises(InvalidSpec, match=r"none is OK .*NAN .*UNDECODABLE"):
-        PersistenceImageDataset(path, samples=mask)
 
 
 def test_a_store_that_is_not_there_or_not_finished(tmp_path: Path) -> None:
@@ -303,6 +196,62 @@ def listed(batch: Any) -> Any:
     return batch if isinstance(batch, dict) else list(batch)
 
 
+@pytest.mark.parametrize("names", [None, NAMES])
+def test_loaders_of_single_samples_and_of_given_batches(path: Path, names: Any) -> None:
+    dataset = PersistenceImageDataset(path, names=names)
+    for loaded, sample in zip(dataset.loader(None), dataset, strict=True):
+        assert_same(listed(loaded), listed(sample))
+    sampler = BatchSampler(range(len(dataset)), 4, drop_last=False)
+    expected = [dataset.batch(positions) for positions in sampler]
+    for bulk, batch in zip(dataset.loader(None, sampler=sampler), expected, strict=True):
+        assert_same(listed(bulk), listed(batch))
+    assert_same(list(dataset.loader(batch_sampler=sampler)), expected)
+    assert_same(list(dataset.loader(None, batch_sampler=sampler)), expected)
+    assert_same(list(dataset.loader(4, batch_sampler=None)), expected)
+
+
+def test_a_collate_of_ones_own(path: Path) -> None:
+    dataset = PersistenceImageDataset(path)
+    assert next(iter(dataset.loader(4, collate_fn=len))) == 4
+    assert list(dataset.loader(None, collate_fn=type)) == [tuple] * len(dataset)
+
+
+@pytest.mark.parametrize("names", [None, NAMES])
+def test_a_batch_pins_its_tensors(path: Path, names: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What torch does to the batches of an identity collate; its pinning needs an accelerator."""
+    from torch.utils.data._utils.pin_memory import pin_memory
+
+    pinned: list[Any] = []
+
+    def pin(tensor: Any, device: Any = None) -> Any:
+        pinned.append(tensor)
+        return tensor.clone()
+
+    monkeypatch.setattr(torch.Tensor, "pin_memory", pin)
+    dataset = PersistenceImageDataset(path, names=names)
+    read = dataset.__getitems__([2, 0, 1])
+    moved = pin_memory(read)
+    assert isinstance(moved, Batch)
+    assert_same(moved.whole, read.whole)
+    assert_same(list(moved), list(read))
+    columns = read.whole.values() if names else read.whole
+    tensors = [column for column in columns if isinstance(column, torch.Tensor)]
+    assert list(map(id, pinned)) == list(map(id, tensors))
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="pinning needs an accelerator")
+def test_an_identity_collate_under_pin_memory(path: Path) -> None:
+    dataset = PersistenceImageDataset(path, names=NAMES)
+    for batch in dataset.loader(4, collate_fn=identity, pin_memory=True):
+        assert isinstance(batch, Batch)
+        assert batch.whole["images"].is_pinned()
+
+
+def identity(batch: Any) -> Any:
+    return batch
+
+
 def test_concatenated_datasets(path: Path) -> None:
     parts = [PersistenceImageDataset(path, split=name) for name in ("train", "test")]
     loader = DataLoader(ConcatDataset(parts), batch_size=100, collate_fn=parts[0].collate)
@@ -318,9 +267,19 @@ def test_positions(path: Path) -> None:
     assert_same(dataset[torch.tensor([2, 1])], dataset[[2, 1]])
     assert_same(dataset[np.int64(-1)], dataset[len(dataset) - 1])
     assert dataset[[]][0].shape == (0, CHANNELS, PIXELS, PIXELS)
-    for wrong in (len(dataset), -len(dataset) - 1, [0, len(dataset)], [0.5], [True]):
+    lists: list[Any] = [[0, len(dataset)], [0.5], [True], torch.ones(1, dtype=torch.bool)]
+    single: list[Any] = [len(dataset), -len(dataset) - 1, 0.5, "0", None]
+    single += [True, np.True_, torch.tensor(True)]
+    for wrong in lists + single:
         with pytest.raises(IndexError, match="position"):
             dataset[wrong]
+
+
+def test_a_refused_mask_is_not_printed(path: Path) -> None:
+    dataset = PersistenceImageDataset(path)
+    for mask in (torch.ones(900, dtype=torch.bool), [True] * 900):
+        with pytest.raises(IndexError, match=r"whole numbers, got bool of shape \(900,\)"):
+            dataset[mask]
 
 
 def test_batches_may_be_written_to(path: Path) -> None:
@@ -334,6 +293,15 @@ def test_batches_may_be_written_to(path: Path) -> None:
     dataset[:]["labels"].zero_()
     np.testing.assert_array_equal(dataset.labels, dataset[:]["labels"].numpy())
     assert dataset.labels.any()
+
+
+@pytest.mark.parametrize("name", ["index", "labels", "ids", "groups", "splits"])
+def test_tables_are_read_only(path: Path, name: str) -> None:
+    table = getattr(PersistenceImageDataset(path), name)
+    before = table.copy()
+    with pytest.raises(ValueError, match="read-only"):
+        table[0] = table[1]
+    np.testing.assert_array_equal(table, before)
 
 
 def test_seeded_shuffles(path: Path) -> None:

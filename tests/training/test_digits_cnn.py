@@ -105,6 +105,19 @@ def test_refusals_are_one_sentence(tmp_path: Path) -> None:
     assert run("abcd", "--epochs", "0").returncode == 2
 
 
+def test_without_torch_it_says_what_to_install() -> None:
+    script = """
+import runpy, sys
+sys.modules["torch"] = None  # import finds this and raises ModuleNotFoundError
+runpy.run_module("training.examples.digits_cnn", run_name="__main__", alter_sys=True)
+"""
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", script], capture_output=True, text=True, cwd=ROOT
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == ('digits_cnn: torch is not installed: pip install "pi-cache[train]"\n')
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_the_split_is_stratified_and_follows_the_ids(rng: np.random.Generator, seed: int) -> None:
     labels = rng.integers(0, 5, 300)

@@ -21,9 +21,15 @@ from typing import Any
 
 import click
 import numpy as np
-import torch
 from numpy.typing import ArrayLike, NDArray
-from torch import Tensor, nn
+
+try:
+    import torch
+    from torch import Tensor, nn
+except ModuleNotFoundError as error:
+    if error.name != "torch" or __name__ != "__main__":
+        raise
+    sys.exit('digits_cnn: torch is not installed: pip install "pi-cache[train]"')
 
 from pi_cache.errors import InvalidSpec, PiCacheError
 from training.data import PersistenceImageDataset
@@ -138,11 +144,11 @@ def train_epoch(
 ) -> None:
     """One pass over images (n, C, P, B) and labels (n,), in an order drawn from torch's seed."""
     model.train()
-    for batch in torch.randperm(len(images)).split(BATCH):
+    for batch in torch.split(torch.randperm(len(images)), BATCH):
         if len(batch) > 1 or len(images) == 1:  # a lone last sample has no batch statistics
             loss = nn.functional.cross_entropy(model(images[batch]), labels[batch])
             optimizer.zero_grad()
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call, unused-ignore]  # no hints
             optimizer.step()
 
 
@@ -150,7 +156,7 @@ def train_epoch(
 def measure_accuracy(model: nn.Module, images: Tensor, labels: Tensor) -> float:
     """Share of images (n, C, P, B) whose largest logit is at their label."""
     model.train(False)
-    guessed = [model(part).argmax(dim=1) for part in images.split(BATCH)]
+    guessed = [model(part).argmax(dim=1) for part in torch.split(images, BATCH)]
     return (torch.cat(guessed) == labels).double().mean().item()
 
 
