@@ -129,8 +129,7 @@ def plan(source: str | None, cache: Path | None, as_json: bool, **options: Any) 
 @json_option
 def recipes(name: str | None, as_json: bool) -> None:
     """List the recipes, or say what one does and where it comes from."""
-    from pipeline.recipes import RECIPES, find_recipe
-    from pipeline.report import describe_image
+    from pipeline.recipes import RECIPES, describe_diagram, describe_image, find_recipe
 
     chosen = list(RECIPES.values()) if name is None else [find_recipe(name)]
     if as_json:
@@ -147,11 +146,16 @@ def recipes(name: str | None, as_json: bool) -> None:
     for recipe in chosen:
         click.echo(f"{recipe.name:<18} {recipe.summary}\n{'':<18} {recipe.citation}")
         if name is not None:
-            for title, lines in (("published", recipe.published), ("our choice", recipe.chosen)):
+            parts = {
+                "for": [f"{recipe.sample}s"],
+                "published": recipe.published,
+                "our choice": recipe.chosen,
+                "diagram": describe_diagram(recipe.diagram),
+                "image": describe_image(recipe.image),
+            }
+            for title, lines in parts.items():
                 for line in lines:
                     click.echo(f"  {title}: {line}")
-            for line in describe_image(recipe.image):
-                click.echo(f"  spec: {line}")
 
 
 @examples("pipeline sources", "pipeline sources cifar10")
@@ -218,7 +222,7 @@ def explain(
     as_json: bool,
 ) -> None:
     """Say how the image of sample INDEX of STORE came about."""
-    from pipeline.report import describe_diagram, describe_image, explain_sample
+    from pipeline.report import explain_sample, explanation_lines
 
     if pixel is not None and len(pixel) != 2:
         raise click.BadParameter("give two numbers, ROW,COLUMN", param_hint="--pixel")
@@ -232,20 +236,8 @@ def explain(
     if as_json:
         click.echo(json.dumps(facts, ensure_ascii=False))
         return
-    click.echo(f"sample   {facts['sample']} ({facts['label']}): {facts['status']}")
-    for line in describe_diagram(found.spec.diagram, found.channels):
-        click.echo(f"diagram  {line}")
-    for line in describe_image(found.spec.image):
-        click.echo(f"image    {line}")
-    for fact in facts["channels"]:
-        click.echo(
-            "channel  {name}: {points} classes, {essential} of them essential; {drawn} drawn, "
-            "{outside} of these outside the window".format_map(fact)
-        )
-        click.echo(
-            "         pixel {},{} is {:.3g}: birth {:.4g} to {:.4g}, persistence {:.4g} to "
-            "{:.4g}".format(*fact["pixel"], fact["value"], *fact["birth"], *fact["persistence"])
-        )
+    for line in explanation_lines(found, facts):
+        click.echo(line)
 
 
 @examples("pipeline report 3f2a9c", "pipeline report 3f2a9c --png report.png --json")
@@ -256,7 +248,7 @@ def explain(
 @json_option
 def report(store: str, png: Path | None, cache: Path | None, as_json: bool) -> None:
     """Say what the window of STORE shows of its diagrams, and what went wrong."""
-    from pipeline.report import coverage, warnings_of
+    from pipeline.report import coverage, problem_lines, warnings_of
 
     found = open_store(store, root=cache)
     facts = coverage(found)
@@ -269,7 +261,9 @@ def report(store: str, png: Path | None, cache: Path | None, as_json: bool) -> N
         click.echo(json.dumps(facts, ensure_ascii=False))
         return
     for name, value in facts.items():
-        click.echo(f"{name:<20} {_fact(value)}")
+        lines = problem_lines(facts) if name == "problems" else [_fact(value)]
+        for line in lines or ["-"]:
+            click.echo(f"{name:<20} {line}")
     for line in warnings_of(facts):
         _say(f"warning: {line}")
 
@@ -287,7 +281,9 @@ def report(store: str, png: Path | None, cache: Path | None, as_json: bool) -> N
 def demo(png: Path, cache: Path | None) -> None:
     """Build scikit-learn's digits by every filtration once, and draw a few samples."""
     from pipeline.demo import build_demo, draw_demo
+    from pipeline.figures import check_picture
 
+    check_picture(png)
     started, stores = time.perf_counter(), []
     for line, built in build_demo(catalogue.parse_root(cache)):
         click.echo(f"$ {line}")
@@ -348,7 +344,9 @@ def _fact(value: Any) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{name} {_fact(item)}" for name, item in value.items()) or "-"
     if isinstance(value, list):
-        return "..".join(f"{item:g}" for item in value)
+        return "..".join(f"{item:.12g}" for item in value)
+    if value is None:
+        return "-"
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 

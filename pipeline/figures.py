@@ -6,23 +6,34 @@ told apart by the colour-blind.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from pi_cache.axes import cell_width, lower_edges
 from pi_cache.errors import PiCacheError
 from pi_cache.reader import Store
 from pi_cache.specs import ImageSpec, Status
 from pipeline.images import in_window, select
-from pipeline.report import coverage, drawn_points, explain_sample, label_name
+from pipeline.report import coverage, drawn_points, explain_sample, label_name, some_samples
+from pipeline.shard import USABLE
 
 COLOURS = "magma"
 POINT_COLOUR, WINDOW_COLOUR, OUTSIDE_COLOUR = "#00609c", "#c1272d", "#8a8a8a"
-LOOKED_AT = 500
-"""Samples among which those for a picture are chosen."""
+FONTS = ("DejaVu Sans", "Noto Sans CJK KR", "NanumGothic", "Malgun Gothic", "AppleGothic")
+"""Those that are installed are asked for each letter, in this order."""
+FORMATS: dict[str, dict[str, None]] = {
+    ".png": {"Software": None},
+    ".pdf": {"CreationDate": None},
+    ".svg": {"Date": None},
+}
+"""Kinds of file, with what of their metadata would change the bytes from run to run."""
+MOST_ROWS = 48
+"""Channels in one picture; matplotlib draws no picture of more than 65,536 pixels a side."""
+LONGEST_TITLE = 28
 STYLE = {
     "font.size": 8,
     "axes.titlesize": 8,
@@ -39,36 +50,56 @@ class PlotsNotInstalled(PiCacheError, ImportError):
     """matplotlib is missing."""
 
 
+class PictureNotDrawn(PiCacheError, OSError):
+    """A picture that cannot be written where it should go, or not in that format."""
+
+
+def check_picture(path: Path) -> None:
+    """Raise where no picture of that name could be drawn: PictureNotDrawn, PlotsNotInstalled."""
+    if path.suffix.lower() not in FORMATS:
+        known = ", ".join(name[1:] for name in FORMATS)
+        raise PictureNotDrawn(f"{path}: a picture is one of {known}; name it so, such as a.png")
+    if not path.parent.is_dir():
+        raise PictureNotDrawn(f"{path}: there is no folder {path.parent}; make it first")
+    try:
+        import matplotlib.figure  # noqa: F401
+    except ImportError as error:
+        raise PlotsNotInstalled(f'{error}; pip install "pi-cache[plots]"') from None
+
+
 @contextmanager
 def _figure(path: Path, rows: int, columns: int, size: tuple[float, float]) -> Iterator[Any]:
     """Axes of a grid; saved to the path at the end."""
-    try:
-        from matplotlib import rc_context
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise PlotsNotInstalled(f'{error}; pip install "pi-cache[plots]"') from None
-    with rc_context(STYLE):
+    check_picture(path)
+    from matplotlib import rc_context
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    suffix = path.suffix.lower()
+    with rc_context({**STYLE, "font.family": _fonts()}):
         figure = Figure(figsize=size)
         FigureCanvasAgg(figure)
         yield figure.subplots(rows, columns, squeeze=False)
-        figure.savefig(path, metadata={"Software": None} if path.suffix == ".png" else None)
+        try:
+            figure.savefig(path, format=suffix[1:], metadata=FORMATS[suffix])
+        except OSError as error:
+            raise PictureNotDrawn(f"{path} cannot be written: {error.strerror or error}") from None
 
 
 def draw_explanation(store: Store, sample: int, path: Path) -> None:
     """Input, diagram and image of every channel of one sample, a row each."""
-    facts = explain_sample(store, sample)["channels"]
+    facts = explain_sample(store, sample)["channels"][:MOST_ROWS]
     with _figure(path, len(facts), 3, (6.6, 2.1 * len(facts))) as axes:
         for channel, row in enumerate(axes):
             _input(row[0], store, sample, channel)
             _diagram(row[1], store, sample, channel)
             _image(row[2], store, sample, channel)
             fact = facts[channel]
-            row[0].set_ylabel(fact["name"])
+            _write(row[0].set_ylabel, fact["name"], f"channel {channel}")
             row[1].set_title(
                 f"{fact['drawn'] - fact['outside']} of {fact['drawn']} points in window"
             )
-        axes[0, 0].set_title(_title(store, sample))
+        _set_title(axes[0, 0], store, sample)
         axes[0, 2].set_title("persistence image")
 
 
@@ -81,14 +112,15 @@ def draw_gallery(stores: Sequence[Store], path: Path, samples: int = 3) -> None:
     columns = 1 + 2 * len(stores)
     with _figure(path, samples, columns, (1.7 * columns, 1.75 * samples)) as axes:
         for row, sample in zip(axes, chosen, strict=False):
-            _input(row[0], stores[0], sample, 0)
-            row[0].set_title(_title(stores[0], sample))
+            _input(row[0], stores[0], sample, len(stores[0].channels) - 1)
+            _set_title(row[0], stores[0], sample)
             for k, store in enumerate(stores):
                 channel = len(store.channels) - 1
                 _diagram(row[1 + 2 * k], store, sample, channel, marker=10)
                 _image(row[2 + 2 * k], store, sample, channel)
         for k, store in enumerate(stores):
-            axes[0, 1 + 2 * k].set_title(f"{store.spec.diagram.filtration} {store.channels[-1]}")
+            family = store.spec.diagram.filtration
+            _write(axes[0, 1 + 2 * k].set_title, f"{family} {store.channels[-1]}", family)
             axes[0, 2 + 2 * k].set_title("persistence image")
         for place in axes[:-1].flat:
             place.set_xlabel("")
@@ -99,9 +131,9 @@ def draw_gallery(stores: Sequence[Store], path: Path, samples: int = 3) -> None:
 def draw_report(store: Store, path: Path) -> None:
     """Where the points lie beside the window, how bright the images are, and statuses."""
     facts, spec = coverage(store), store.spec.image
-    usable = np.flatnonzero(np.asarray(store.status) == Status.OK)[:LOOKED_AT]
-    birth, persistence = drawn_points(store, usable)
-    images = store.read("images", usable).astype(np.float64)
+    samples = some_samples(store)
+    birth, persistence = drawn_points(store, samples)
+    images = store.read("images", samples).astype(np.float64)
     with _figure(path, 1, 3, (9.0, 2.8)) as axes:
         scatter, mean, status = axes[0]
         scatter.scatter(birth, persistence, s=1, alpha=0.3, color=POINT_COLOUR, rasterized=True)
@@ -113,7 +145,7 @@ def draw_report(store: Store, path: Path) -> None:
             _pixels(mean, images.mean(axis=(0, 1)), spec)
         mean.set_title(f"mean of {len(images)} samples, all channels")
         names, counts = list(facts["status"]), list(facts["status"].values())
-        status.barh(names, counts, color=POINT_COLOUR)
+        status.barh(names, counts, height=0.6, color=POINT_COLOUR)
         for place, count in enumerate(counts):
             status.text(count, place, f" {count}", va="center")
         status.set_title("samples by status")
@@ -121,24 +153,37 @@ def draw_report(store: Store, path: Path) -> None:
 
 
 def _input(axes: Any, store: Store, sample: int, channel: int) -> None:
-    """The raw sample where the store has it: an image, the signal's channel, or a cloud."""
+    """What the diagram of a channel was made of: a plane of an image, a signal, or a cloud."""
     if "inputs" not in store.columns:
-        axes.text(0.5, 0.5, "inputs not stored", ha="center", va="center")
-        axes.set_axis_off()
+        _say_instead(axes, "inputs not stored")
         return
     raw = store.read("inputs", [sample])[0].astype(np.float64)
-    if store.spec.source.sample == "image":
-        maximum = float(store.column("inputs").attributes.get("maximum", 0)) or raw.max() or 1.0
-        shown = np.clip(raw / maximum, 0, 1)
-        axes.imshow(shown if shown.shape[-1] == 3 else shown[..., 0], cmap="gray", vmin=0, vmax=1)
-        axes.set(xticks=[], yticks=[])
-    elif store.spec.source.sample == "signal":
-        each = len(store.spec.diagram.homology)
-        axes.plot(raw[:, (channel // each) % raw.shape[1]], lw=0.8, color=POINT_COLOUR)
-        axes.set_xlabel("sample")
-    else:
+    if store.spec.source.sample == "cloud":
         axes.scatter(raw[:, 0], raw[:, 1 % raw.shape[1]], s=2, color=POINT_COLOUR)
         axes.set_aspect("equal")
+        return
+    plane = raw[..., plane_of(store, channel)]
+    if store.spec.source.sample == "signal":
+        axes.plot(plane, lw=0.8, color=POINT_COLOUR)
+        axes.set_xlabel("time step")
+        return
+    maximum = store.column("inputs").attributes.get("maximum")
+    low, high = (0, maximum) if maximum else (None, None)
+    axes.imshow(plane, cmap="gray", vmin=low, vmax=high)
+    axes.set(xticks=[], yticks=[])
+
+
+def plane_of(store: Store, channel: int) -> int:
+    """The channel of the input that a channel of the images was made of.
+
+    Channels count the dimensions of homology, then the input's channels, then the scans.
+    """
+    return channel // len(store.spec.diagram.homology) % store.spec.source.channels
+
+
+def _say_instead(axes: Any, text: str) -> None:
+    axes.text(0.5, 0.5, text, ha="center", va="center", transform=axes.transAxes)
+    axes.set(xticks=[], yticks=[])
 
 
 def _diagram(axes: Any, store: Store, sample: int, channel: int, marker: int = 8) -> None:
@@ -154,6 +199,10 @@ def _diagram(axes: Any, store: Store, sample: int, channel: int, marker: int = 8
 
 
 def _image(axes: Any, store: Store, sample: int, channel: int) -> None:
+    status = Status(int(store.status[sample]))
+    if status not in USABLE:
+        _say_instead(axes, f"no image: {status.name}")
+        return
     image = store.read("images", [sample])[0][channel].astype(np.float64)
     _pixels(axes, image, store.spec.image)
 
@@ -161,9 +210,21 @@ def _image(axes: Any, store: Store, sample: int, channel: int) -> None:
 def _pixels(axes: Any, image: np.ndarray, spec: ImageSpec) -> None:
     """An image with its axes in field units, persistence upwards whatever the row order."""
     shown = image[::-1] if spec.row_order == "descending" else image
-    extent = (*spec.birth_range, *spec.persistence_range)
+    extent = (*shown_range(spec, "birth"), *shown_range(spec, "persistence"))
     axes.imshow(shown, origin="lower", extent=extent, aspect="auto", cmap=COLOURS)
     axes.set(xlabel="birth", ylabel="persistence")
+
+
+def shown_range(spec: ImageSpec, axis: str) -> tuple[float, float]:
+    """Where the pixels of a picture begin and end so that each is centred on its cell.
+
+    The range of a regular grid. Cells of a legacy one are narrower than their distance: pixels are
+    as wide as that distance, and the gaps between the cells are not seen.
+    """
+    edges, width = lower_edges(spec, axis), cell_width(spec, axis)
+    step = float(edges[1] - edges[0]) if len(edges) > 1 else width
+    first, last = float(edges[0]) + width / 2, float(edges[-1]) + width / 2
+    return first - step / 2, last + step / 2
 
 
 def _window(axes: Any, spec: ImageSpec) -> None:
@@ -177,7 +238,7 @@ def _window(axes: Any, spec: ImageSpec) -> None:
 
 def _telling(stores: Sequence[Store], count: int) -> list[int]:
     """Usable samples of different labels, those with the most points to show first; sorted."""
-    usable = np.flatnonzero(np.asarray(stores[0].status) == Status.OK)[:LOOKED_AT]
+    usable = some_samples(stores[0])
     fewest = np.full(len(usable), np.iinfo(np.int64).max)
     for store in stores:
         _, ends = store.diagrams(usable)
@@ -189,7 +250,35 @@ def _telling(stores: Sequence[Store], count: int) -> list[int]:
     return sorted([*different, *others][:count])
 
 
-def _title(store: Store, sample: int) -> str:
-    """The id of a sample with its label."""
-    name = label_name(store, sample)
-    return f"{store.ids[sample]} ({name})" if name else str(store.ids[sample])
+def _set_title(axes: Any, store: Store, sample: int) -> None:
+    """The id of a sample with its label; its number for an id that no font has the letters of."""
+    label, status = label_name(store, sample), Status(int(store.status[sample]))
+    noted = [label] if label else []
+    if status != Status.OK:
+        noted.append(status.name)
+    name = str(store.ids[sample])
+    name = name if len(name) <= LONGEST_TITLE else f"\u2026{name[1 - LONGEST_TITLE :]}"
+    number = f"sample {sample % len(store)}"
+    note = f" ({', '.join(noted)})" if noted else ""
+    _write(axes.set_title, name + note, number + note, number)
+
+
+def _write(place: Callable[..., Any], *texts: str) -> None:
+    """Put the first text that the fonts have in a place: as it is, not taken for a formula."""
+    place(next(filter(_has_glyphs, texts), texts[-1]), parse_math=False)
+
+
+def _fonts() -> list[str]:
+    """The fonts of `FONTS` that are installed; matplotlib grumbles about the others."""
+    from matplotlib.font_manager import fontManager
+
+    installed = set(fontManager.get_font_names())
+    return [name for name in FONTS if name in installed]
+
+
+def _has_glyphs(text: str) -> bool:
+    """Whether the fonts have every letter; matplotlib draws boxes, and warns, where not."""
+    from matplotlib.font_manager import findfont, get_font
+
+    fonts = [get_font(findfont(name)) for name in _fonts()]
+    return all(any(font.get_char_index(ord(letter)) for font in fonts) for letter in text)

@@ -2,15 +2,20 @@
 
 A recipe is a diagram spec and an image spec, with where they come from. `published` is what the
 source states or its released code does; `chosen` is what it leaves open and we had to fix.
+`describe_diagram` and `describe_image` put any two specs in words.
 """
 
 from __future__ import annotations
 
 import difflib
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pi_cache.errors import InvalidSpec
 from pi_cache.specs import DiagramSpec, ImageSpec
+
+SINGLE_PRECISION = ("ripser", "giotto-ph")
+"""Engines that hold filtration values as float32, whatever they are given."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,3 +174,53 @@ def find_recipe(name: str) -> Recipe:
         hint = f"; did you mean {near[0]}?" if near else ""
         raise InvalidSpec(f"no recipe {name!r}{hint} (recipes: {', '.join(RECIPES)})")
     return RECIPES[name]
+
+
+def describe_diagram(spec: DiagramSpec, channels: Sequence[str] = ()) -> list[str]:
+    """The way from a sample to its diagrams, in words; and their names, where they are known."""
+    what = {
+        "sublevel": "sub-level sets of a path graph",
+        "superlevel": "super-level sets of a path graph",
+        "cubical": f"cubical sub-level sets, pixels as {spec.construction}",
+        "rips": "Vietoris-Rips complexes of a cloud"
+        + ("" if spec.max_length is None else f", edges up to {spec.max_length:g}"),
+    }[spec.filtration]
+    scan = {
+        None: "",
+        "rows": ", each channel read row by row",
+        "columns": ", each channel read column by column",
+        "both": ", each channel read row by row and column by column",
+    }[spec.scan]
+    lines = [f"{what}{scan}; homology {', '.join(f'H{k}' for k in spec.homology)}"]
+    if spec.embedding_dimension is not None:
+        lines.append(
+            f"delay embedding of dimension {spec.embedding_dimension}, delay {spec.embedding_delay}"
+        )
+    if spec.centre or spec.scale != 1.0:
+        lines.append(f"{'mean subtracted, then ' if spec.centre else ''}divided by {spec.scale:g}")
+    engine = "giotto-ph" if (spec.engine, spec.filtration) == ("giotto", "rips") else spec.engine
+    computed = f"computed by the {engine} engine"
+    if engine in SINGLE_PRECISION:
+        computed = f"{engine} computes in single precision"
+    lines.append(
+        f"values rounded to {spec.precision} first; {computed}; "
+        f"pairs of persistence over {spec.min_persistence:g} kept"
+    )
+    if channels:
+        lines.append(f"{len(channels)} channels: {', '.join(channels)}")
+    return lines
+
+
+def describe_image(spec: ImageSpec) -> list[str]:
+    """The way from a diagram to its image, in words."""
+    birth, persistence = spec.birth_range, spec.persistence_range
+    order = "lowest" if spec.row_order == "ascending" else "highest"
+    stored = f"{spec.dtype}, {spec.rounding}" if spec.dtype == "uint8" else spec.dtype
+    return [
+        f"{spec.pixels} x {spec.pixels} pixels, birth {birth[0]:g}..{birth[1]:g} (columns), "
+        f"persistence {persistence[0]:g}..{persistence[1]:g} (rows, {order} first), "
+        f"{spec.grid} grid",
+        f"Gaussian of standard deviation {spec.sigma:g} integrated over each cell, weight "
+        f"{spec.weight}; persistence over {spec.threshold:g}; essential classes: {spec.essential}",
+        f"normalised: {spec.normalise}; stored as {stored}",
+    ]
