@@ -269,7 +269,7 @@ def test_a_window_that_loses_most_points_is_a_warning(tmp_path: Path) -> None:
     assert result.exit_code == 0
     share = re.search(r"warning: the window .* holds (\d+)% of the points", result.stderr)
     assert share is not None and int(share[1]) < 50
-    assert "--birth-range 0,0." in result.stderr
+    assert "--birth-range=0,0." in result.stderr
 
 
 def test_every_help_ends_with_examples() -> None:
