@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import string
-from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,10 +20,11 @@ from pi_cache.errors import (
     UnfinishedStore,
     UnsupportedFormat,
 )
-from pi_cache.manifest import StoreManifest
-from pi_cache.specs import StoreSpec, differences
+from pi_cache.manifest import MALFORMED, StoreManifest
+from pi_cache.specs import SPEC_FORMAT, StoreSpec, differences
 
 SHORTEST_PREFIX = 4
+KEY_LENGTH = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,22 +57,25 @@ def stores(root: str | Path | None = None) -> list[Entry]:
 
 def read_entry(path: Path) -> Entry:
     """What lies in one store folder; never raises for its content."""
-    spec = manifest = None
     try:
-        spec = read_spec(path)
         manifest = read_manifest(path)
-    except (UnfinishedStore, FileNotFoundError) as error:
-        return Entry(path.name, path, "unfinished", spec, None, str(error))
+        return Entry(path.name, path, "finished", manifest.spec, manifest)
     except PiCacheError as error:
-        return Entry(path.name, path, "damaged", spec, None, str(error))
-    return Entry(path.name, path, "finished", manifest.spec, manifest)
+        problem = str(error)
+        state = "unfinished" if isinstance(error, FileNotFoundError) else "damaged"
+    try:
+        return Entry(path.name, path, state, read_spec(path), None, problem)
+    except FileNotFoundError:
+        return Entry(path.name, path, state, None, None, problem)
+    except PiCacheError as error:
+        return Entry(path.name, path, "damaged", None, None, str(error))
 
 
 def locate(store: str | Path, root: str | Path | None = None) -> Path:
     """The folder of a store named by path, key or unique start of a key. Raises StoreNotFound."""
     path = Path(store)
-    if isinstance(store, Path) or path.is_dir():
-        return path
+    if isinstance(store, Path) or files.is_folder(path):
+        return path.absolute()
     return find(parse_root(root), str(store))
 
 
@@ -122,14 +126,26 @@ def read_manifest(path: Path) -> StoreManifest:
     """
     place = path / "manifest.json"
     try:
-        return StoreManifest.from_bytes(files.read_bytes(place))
+        manifest = StoreManifest.from_bytes(files.read_bytes(place))
+        check_home(path, manifest.key)
+        return manifest
     except (CorruptStore, UnsupportedFormat) as error:
         raise type(error)(f"{place}: {error}") from error
     except FileNotFoundError:
         pass
-    if (path / "spec.json").exists() or (path / "blueprint.json").exists():
+    if files.exists(path / "spec.json") or files.exists(path / "blueprint.json"):
         raise UnfinishedStore(f"{path}: begun and not finished; run the same build again")
     raise StoreNotFound(f"no store in {path}; pi-cache ls lists the stores")
+
+
+def check_home(path: Path, key: str) -> None:
+    """Raise CorruptStore when a folder with the name of one key holds the store of another."""
+    is_key = len(path.name) == KEY_LENGTH and not set(path.name) - set(string.hexdigits)
+    if is_key and path.name != key:
+        raise CorruptStore(
+            f"another store lies here: the folder of {path.name[:12]} holds store {key[:12]};"
+            " move it away"
+        )
 
 
 def read_spec(path: Path) -> StoreSpec:
@@ -140,14 +156,24 @@ def read_spec(path: Path) -> StoreSpec:
         document = json.loads(data)
         if not isinstance(document.get("format_version"), int):
             raise ValueError("it has no format version")
-        return StoreSpec.from_document(document)
+        return _parse_spec(document)
     except UnsupportedFormat as error:
         raise UnsupportedFormat(f"{place}: {error}") from error
-    except (ValueError, TypeError, AttributeError) as error:
+    except (CorruptStore, *MALFORMED) as error:
         raise CorruptStore(f"{place}: cannot be read: {error}") from error
 
 
-def _folders(root: Path) -> Iterator[Path]:
-    parent = root / "stores"
-    if parent.is_dir():
-        yield from sorted(path for path in parent.iterdir() if path.is_dir())
+def _parse_spec(document: dict[str, Any]) -> StoreSpec:
+    """The spec; a key that fits our own version says that it is the version that was damaged."""
+    try:
+        return StoreSpec.from_document(document)
+    except UnsupportedFormat:
+        with suppress(*MALFORMED):
+            StoreSpec.from_document({**document, "format_version": SPEC_FORMAT})
+            if document["key"] is not None:
+                raise CorruptStore("its format version is damaged") from None
+        raise
+
+
+def _folders(root: Path) -> list[Path]:
+    return [path for path in files.listing(root.absolute() / "stores") if files.is_folder(path)]

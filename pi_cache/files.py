@@ -12,6 +12,7 @@ import hashlib
 import os
 import secrets
 import socket
+import stat
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -21,14 +22,20 @@ from pi_cache.errors import AlreadyPublished, PiCacheError, StorageFailed, Stora
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+Failure = TypeVar("Failure", bound=OSError)
 Buffer = bytes | bytearray | memoryview
 
 BLOCK = 1 << 20
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+ABSENT = {errno.ENOENT, errno.ENOTDIR}
+NO_NAME = {errno.EINVAL, errno.ENAMETOOLONG, errno.ELOOP}
+"""No file can have such a name."""
 TRANSIENT = {errno.EINTR, errno.ESTALE, errno.EAGAIN}
 THREADS = 4
 """Files hashed at a time."""
 ATTEMPTS = 5
+LEFT = 3600.0
+"""Seconds after which a temporary has no writer any more."""
 REWRITES = 2
 """How often a file whose fsync or close failed is written anew: its pages are lost by then."""
 
@@ -45,6 +52,8 @@ class System:
     unlink = staticmethod(os.unlink)
     mkdir = staticmethod(os.mkdir)
     rename = staticmethod(os.rename)
+    stat = staticmethod(os.stat)
+    listdir = staticmethod(os.listdir)
 
 
 system = System()
@@ -89,7 +98,7 @@ def in_threads(function: Callable[[Item], Result], items: Iterable[Item]) -> lis
 
 def make_directory(path: Path) -> None:
     """Make a directory and its missing parents, durably."""
-    if path.is_dir():
+    if is_folder(path):
         return
     make_directory(path.parent)
     try:
@@ -126,13 +135,26 @@ def move_aside(path: Path, quarantine: Path) -> Path | None:
 
 
 def sweep(temporary: Path) -> None:
-    """Remove what killed writers of this machine left behind."""
-    if not temporary.is_dir():
+    """Remove what killed writers left behind.
+
+    Whether a writer in another container or on another machine still runs cannot be told, so
+    only old files go; their age is counted on the clock of the file system itself.
+    """
+    left = [path for path in listing(temporary) if _is_left(path)]
+    if not left:
         return
-    for path in temporary.iterdir():
-        host, _, rest = path.name.rpartition(".")[0].rpartition(".")
-        if host == socket.gethostname() and rest.isdigit() and not _runs(int(rest)):
-            _discard(path)
+    probe = _write_temporary(temporary, b"")
+    now = _call("stat", probe, probe).st_mtime
+    for path in [probe, *left]:
+        with contextlib.suppress(FileNotFoundError):
+            if path == probe or now - _call("stat", path, path).st_mtime > LEFT:
+                _discard(path)
+
+
+def _is_left(path: Path) -> bool:
+    """Whether a name is that of a temporary whose writer does not run here."""
+    host, _, process = path.name.rpartition(".")[0].rpartition(".")
+    return process.isdigit() and not (host == socket.gethostname() and _runs(int(process)))
 
 
 def _runs(process: int) -> bool:
@@ -162,6 +184,37 @@ def read_bytes(path: Path) -> bytes:
     return b"".join(_blocks(path))
 
 
+def size(path: Path) -> int:
+    """Bytes of a file. Raises as `read_bytes`."""
+    return int(_call("stat", path, path).st_size)
+
+
+def exists(path: Path) -> bool:
+    """Whether there is something of that name. Raises StorageFailed where it cannot be told."""
+    try:
+        _call("stat", path, path)
+    except FileNotFoundError:
+        return False
+    except StorageFailed as error:
+        if error.errno not in NO_NAME:
+            raise
+        return False
+    return True
+
+
+def is_folder(path: Path) -> bool:
+    """Whether there is a folder of that name. Raises as `exists`."""
+    return exists(path) and stat.S_ISDIR(_call("stat", path, path).st_mode)
+
+
+def difference(path: Path, size: int, sha256: str) -> str | None:
+    """How a file differs from its entry, None when it does not. Raises as `read_bytes`."""
+    found_size, found = digest(path)
+    if found_size != size:
+        return f"expected {size} bytes, got {found_size}"
+    return None if found == sha256 else f"expected SHA-256 {sha256}, got {found}"
+
+
 def digest(path: Path) -> tuple[int, str]:
     """Size and SHA-256 of a file as it lies on disk. Raises as `read_bytes`."""
     size, sha256 = 0, hashlib.sha256()
@@ -169,6 +222,23 @@ def digest(path: Path) -> tuple[int, str]:
         size += len(block)
         sha256.update(block)
     return size, sha256.hexdigest()
+
+
+def tree(folder: Path) -> Iterator[Path]:
+    """Every file and link below a folder, at any depth; of links to folders only the link."""
+    for path in listing(folder):
+        if is_folder(path) and not path.is_symlink():
+            yield from tree(path)
+        else:
+            yield path
+
+
+def listing(folder: Path) -> list[Path]:
+    """What a folder holds, by name; nothing when there is none. Raises StorageFailed."""
+    try:
+        return sorted(folder / name for name in _call("listdir", folder, folder))
+    except FileNotFoundError:
+        return []
 
 
 def _write_temporary(folder: Path, data: Buffer) -> Path:
@@ -191,7 +261,7 @@ def _write(name: Path, data: Buffer) -> None:
         while len(rest):
             written = _call("write", name, handle, rest)
             if not written:
-                raise StorageFailed(errno.EIO, f"{name}: write stored nothing")
+                raise failure(StorageFailed, errno.EIO, f"{name}: write stored nothing")
             rest = rest[written:]
         _call("fsync", name, handle)
 
@@ -215,6 +285,8 @@ def _link(name: Path, path: Path, data: Buffer) -> bool:
 
 def _holds(path: Path, data: Buffer) -> bool:
     rest = memoryview(data).cast("B")
+    if is_folder(path):
+        return False
     for block in _blocks(path):
         # Comparing memoryviews goes element by element; a copy first is ten times faster.
         if rest[: len(block)].tobytes() != block:
@@ -259,17 +331,34 @@ def _call(call: str, path: Path, *arguments: Any) -> Any:
         except OSError as error:
             # A second close could close another thread's file.
             if error.errno not in TRANSIENT or attempt == ATTEMPTS or call == "close":
-                raise _typed(error, call, path) from error
+                raise _typed(error, call, path, reading=_reads(call, *arguments)) from error
             time.sleep(0.01 * attempt)
+        except ValueError as error:  # a name with a NUL
+            raise failure(StorageFailed, errno.EINVAL, f"{path!r}: {error}") from error
     raise AssertionError("unreachable")
 
 
-def _typed(error: OSError, call: str, path: Path) -> OSError:
+def _reads(call: str, *arguments: Any) -> bool:
+    """Whether a name that is not there is an answer of this call rather than its failure."""
+    if call == "open":
+        return not arguments[1] & (os.O_CREAT | os.O_DIRECTORY)
+    return call in ("read", "stat", "listdir")
+
+
+def _typed(error: OSError, call: str, path: Path, *, reading: bool) -> OSError:
     reason = f"{path}: {call} failed: {os.strerror(error.errno or 0)}"
-    if call in ("open", "read") and error.errno == errno.ENOENT:
-        return FileNotFoundError(error.errno, reason)
+    if reading and error.errno in ABSENT:
+        return failure(FileNotFoundError, error.errno, reason)
     if error.errno in FULL:
-        return StorageFull(error.errno, f"{reason}; free some space and run the command again")
+        advice = "free some space and run the command again"
+        return failure(StorageFull, error.errno, f"{reason}; {advice}")
     if call == "link" and error.errno in (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS):
         reason += "; this file system has no hard links, put the cache on another one"
-    return StorageFailed(error.errno, reason)
+    return failure(StorageFailed, error.errno, reason)
+
+
+def failure(kind: type[Failure], code: int | None, message: str) -> Failure:
+    """An error that has a number, which is no part of its message."""
+    error = kind(message)
+    error.errno = code
+    return error

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from pi_cache import files
 from pi_cache.catalogue import read_manifest, read_spec
-from pi_cache.errors import CorruptStore, PiCacheError, UnsupportedFormat
+from pi_cache.errors import CorruptStore, PiCacheError, StorageFailed, UnsupportedFormat
 from pi_cache.manifest import Blueprint, FileEntry, ShardRecord, StoreManifest
 
 KINDS = ("corrupt", "missing", "unreadable", "orphan")
@@ -55,16 +55,12 @@ def verify(path: Path) -> list[Finding]:
 
 def _check_file(path: Path, name: str, entry: FileEntry) -> Finding | None:
     try:
-        size, sha256 = files.digest(path / name)
+        problem = files.difference(path / name, *entry)
     except FileNotFoundError:
         return Finding("missing", name, f"expected {entry.size} bytes")
     except PiCacheError as error:
         return Finding("unreadable", name, str(error))
-    if size != entry.size:
-        return Finding("corrupt", name, f"expected {entry.size} bytes, got {size}")
-    if sha256 != entry.sha256:
-        return Finding("corrupt", name, f"expected SHA-256 {entry.sha256}, got {sha256}")
-    return None
+    return None if problem is None else Finding("corrupt", name, problem)
 
 
 def _check_documents(path: Path, manifest: StoreManifest) -> Iterator[Finding]:
@@ -76,18 +72,26 @@ def _check_documents(path: Path, manifest: StoreManifest) -> Iterator[Finding]:
     except FileNotFoundError:
         yield Finding("missing", "spec.json", "the manifest has a copy of it")
     except PiCacheError as error:
-        yield Finding("corrupt", "spec.json", str(error))
-    ledger = path / "ledger"
-    places = [path / "blueprint.json", *(sorted(ledger.iterdir()) if ledger.is_dir() else [])]
-    for place in places:
+        yield _broken("spec.json", error)
+    try:
+        records = files.listing(path / "ledger")
+    except PiCacheError as error:
+        yield _broken("ledger", error)
+        records = []
+    for place in [path / "blueprint.json", *records]:
         name = place.relative_to(path).as_posix()
         try:
             _check_document(place, manifest)
         except FileNotFoundError:
             yield Finding("missing", name, "the manifest has a copy of it")
         except PiCacheError as error:
-            kind = "corrupt" if isinstance(error, CorruptStore) else "unreadable"
-            yield Finding(kind, name, str(error))
+            yield _broken(name, error)
+
+
+def _broken(name: str, error: PiCacheError) -> Finding:
+    """Beside a manifest that we read, a document of another format version is damage too."""
+    kind = "unreadable" if isinstance(error, StorageFailed) else "corrupt"
+    return Finding(kind, name, str(error))
 
 
 def _check_document(place: Path, manifest: StoreManifest) -> None:

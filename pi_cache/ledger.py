@@ -20,13 +20,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pi_cache import files
-from pi_cache.catalogue import read_spec
+from pi_cache.catalogue import check_home, read_spec
 from pi_cache.errors import (
     AlreadyPublished,
     CorruptStore,
     InvalidSpec,
     StoreNotFound,
     UnfinishedStore,
+    UnsupportedFormat,
 )
 from pi_cache.layout import Layout
 from pi_cache.manifest import (
@@ -88,11 +89,19 @@ class Build:
 
 
 def open_build(path: Path) -> Build:
-    """A build begun elsewhere, for a worker that has only its path. Raises StoreNotFound."""
+    """A build begun elsewhere, for a worker that has only its path.
+
+    What a finished store has lost is taken from its manifest. Raises StoreNotFound, CorruptStore.
+    """
     try:
         spec = read_spec(path)
         blueprint = Blueprint.from_bytes(files.read_bytes(path / "blueprint.json"))
-    except FileNotFoundError:
+    except (FileNotFoundError, CorruptStore) as error:
+        manifest = existing_manifest(path)
+        if manifest is not None:
+            return Build(path, manifest.spec, manifest.blueprint)
+        if isinstance(error, CorruptStore):
+            raise
         raise StoreNotFound(f"no store was begun in {path}") from None
     return Build(path, spec, blueprint)
 
@@ -145,21 +154,37 @@ def finish(build: Build, *, versions: Mapping[str, str] | None = None) -> StoreM
             f"{build.path}: {len(missing)} of {build.shards} shards are missing, the first is"
             f" {missing[0]}; run the same build again"
         )
-    manifest = _manifest(build, [r for r in records if r is not None], versions or {})
+    held = [record for record in records if record is not None]
+    _clear(build, held)
+    manifest = _publish_manifest(build, _manifest(build, held, versions or {}))
+    for folder in _folders(build.path):
+        files.sync_directory(folder)
+    return manifest
+
+
+def _publish_manifest(build: Build, manifest: StoreManifest) -> StoreManifest:
+    """The manifest that stands there in the end: this one, or that of a builder as fast."""
     path = build.path / "manifest.json"
     for _ in range(REWRITES):
         try:
             build.publish(path, manifest.to_bytes())
+            return manifest
         except AlreadyPublished:
-            existing = _existing_manifest(path)
-            if existing is None or existing.files != manifest.files:
+            existing = existing_manifest(build.path)
+            if existing is not None and existing.files == manifest.files:
+                return existing
+            files.move_aside(path, build.quarantine)
+    raise CorruptStore(f"{path}: other builders keep changing it; run one build at a time")
+
+
+def _clear(build: Build, records: Sequence[ShardRecord]) -> None:
+    """Move to quarantine what no record lists: the leftovers of another layout."""
+    known = {build.record_path(k) for k in range(TABLE_SHARD, build.shards)}
+    known |= {build.path / name for record in records for name in record.files}
+    for folder in ("ledger", "data.zarr"):
+        for path in files.tree(build.path / folder):
+            if path not in known:
                 files.move_aside(path, build.quarantine)
-                continue
-            manifest = existing
-        break
-    for folder in _folders(build.path):
-        files.sync_directory(folder)
-    return manifest
 
 
 def write_files(
@@ -223,7 +248,7 @@ def _valid_record(build: Build, k: int) -> ShardRecord | None:
         record = ShardRecord.from_bytes(judged)
         if _record_fits(build, k, record) and _files_hold(build.path, record.files):
             return record
-    except CorruptStore:
+    except (CorruptStore, UnsupportedFormat):  # beside a blueprint that we read
         pass
     _retract(build, place, judged)
     return None
@@ -248,7 +273,7 @@ def _record_fits(build: Build, k: int, record: ShardRecord) -> bool:
 def _files_hold(path: Path, entries: Mapping[str, FileEntry]) -> bool:
     try:
         return all(
-            (path / name).stat().st_size == entry.size and files.digest(path / name) == entry
+            not files.is_folder(path / name) and files.difference(path / name, *entry) is None
             for name, entry in entries.items()
         )
     except FileNotFoundError:
@@ -320,12 +345,17 @@ def now() -> str:
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
 
 
-def _existing_manifest(path: Path) -> StoreManifest | None:
-    """The manifest at `path`, None when it is gone or damaged."""
+def existing_manifest(path: Path) -> StoreManifest | None:
+    """The manifest of a store folder, None when it is gone or damaged.
+
+    Raises CorruptStore when it is that of another store.
+    """
     try:
-        return StoreManifest.from_bytes(files.read_bytes(path))
+        manifest = StoreManifest.from_bytes(files.read_bytes(path / "manifest.json"))
     except (FileNotFoundError, CorruptStore):
         return None
+    check_home(path, manifest.key)
+    return manifest
 
 
 def _entry(data: bytes) -> FileEntry:
@@ -334,5 +364,5 @@ def _entry(data: bytes) -> FileEntry:
 
 def _folders(store: Path) -> list[Path]:
     """Every folder between a store's files and the cache root."""
-    inner = [folder for folder in (store / "data.zarr").iterdir() if folder.is_dir()]
+    inner = [folder for folder in files.listing(store / "data.zarr") if files.is_folder(folder)]
     return [*inner, store / "data.zarr", store / "ledger", store, store.parent, store.parent.parent]

@@ -29,6 +29,9 @@ class FileEntry(NamedTuple):
     sha256: str
 
 
+MALFORMED = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
+"""What content of a wrong form makes a parser raise."""
+
 Files = Mapping[str, FileEntry]
 
 
@@ -51,7 +54,7 @@ class _Document:
         content = _parse_sealed(data, cls.what)
         try:
             return cls(**cls._parse(content))
-        except (TypeError, KeyError, ValueError, InvalidSpec) as error:
+        except MALFORMED as error:
             raise CorruptStore(f"this {cls.what} cannot be read: {error}") from error
 
     @classmethod
@@ -230,20 +233,21 @@ def _merge(name: str, one: Any, other: Any) -> Any:
 def _parse_sealed(data: bytes, what: str) -> dict[str, Any]:
     try:
         content = json.loads(data, object_pairs_hook=_unique, parse_constant=_refuse)
-    except ValueError as error:
+        if not isinstance(content, dict):
+            raise ValueError("it is no object")
+        checksum = content.pop("checksum", None)
+        version = content.pop("format_version", None)
+        whole = checksum == canonical_digest({"format_version": FORMAT_VERSION, **content})
+    except MALFORMED as error:
         raise CorruptStore(f"this {what} is not valid JSON: {error}") from None
-    if not isinstance(content, dict):
-        raise CorruptStore(f"this {what} is not a JSON object")
-    checksum = content.pop("checksum", None)
-    version = content.get("format_version")
-    if isinstance(version, int) and version != FORMAT_VERSION:
+    # A checksum that fits our own version says that it is the version that was damaged.
+    if type(version) is int and version != FORMAT_VERSION and not whole:
         raise UnsupportedFormat(
             f"{what} format {version} is not supported, this release reads {FORMAT_VERSION};"
             " install a newer release"
         )
-    if checksum != canonical_digest(content):
+    if type(version) is not int or version != FORMAT_VERSION or not whole:
         raise CorruptStore(f"this {what} is damaged: its checksum does not match its content")
-    del content["format_version"]
     return content
 
 

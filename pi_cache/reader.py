@@ -16,7 +16,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from pi_cache import catalogue
+from pi_cache import catalogue, files
 from pi_cache.axes import cell_edges
 from pi_cache.errors import CorruptStore, InvalidSpec
 from pi_cache.layout import Column
@@ -299,8 +299,8 @@ def _check_files(path: Path, entries: Mapping[str, FileEntry]) -> None:
     problems = []
     for name, entry in entries.items():
         try:
-            size = (path / name).stat().st_size
-        except (FileNotFoundError, NotADirectoryError):
+            size = files.size(path / name)
+        except FileNotFoundError:
             problems.append(f"{name} is missing")
             continue
         if size != entry.size:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pi_cache import files
 from pi_cache.errors import CorruptStore, StorageFailed
 from pi_cache.manifest import FileEntry
 from pi_cache.shards import CHECKSUM, ShardFormat, decode_chunk, parse_index
@@ -190,7 +191,8 @@ def typed(path: Path) -> Iterator[None]:
     except FileNotFoundError:
         raise CorruptStore(f"{path}: the file is missing; run pi-cache verify") from None
     except OSError as error:
-        raise StorageFailed(error.errno, f"{path}: cannot be read: {error.strerror}") from error
+        message = f"{path}: cannot be read: {error.strerror}"
+        raise files.failure(StorageFailed, error.errno, message) from error
 
 
 @contextmanager

@@ -19,7 +19,7 @@ from zarr.core.buffer import Buffer, BufferPrototype
 from zarr.storage import LocalStore, MemoryStore, WrapperStore
 
 from pi_cache import files
-from pi_cache.catalogue import read_manifest, read_spec
+from pi_cache.catalogue import check_home, read_manifest, read_spec
 from pi_cache.errors import (
     AlreadyPublished,
     CorruptStore,
@@ -31,6 +31,7 @@ from pi_cache.layout import POINTS_NOTE, Column, Layout, SampleTable, standard_c
 from pi_cache.ledger import (
     REWRITES,
     Build,
+    existing_manifest,
     finish,
     holds,
     missing_shards,
@@ -106,21 +107,30 @@ def begin(
 
 
 def _settle(path: Path, blueprint: Blueprint) -> Blueprint:
-    """The blueprint of the first builder, which may be this one."""
+    """The blueprint of the first builder, which may be this one.
+
+    One that is gone or damaged is taken from the manifest, if there is one.
+    """
     place = path / "blueprint.json"
     for _ in range(REWRITES):
+        manifest = existing_manifest(path)
         try:
             existing = Blueprint.from_bytes(files.read_bytes(place))
         except FileNotFoundError:
-            pass
+            existing = None
         except CorruptStore:
             files.move_aside(place, path / "quarantine")
-        else:
+            existing = None
+        if existing is not None:
             _check_agrees(existing, blueprint, place)
             return existing
+        settled = blueprint
+        if manifest is not None:
+            _check_agrees(manifest.blueprint, blueprint, path / "manifest.json")
+            settled = manifest.blueprint
         try:
-            files.publish(place, blueprint.to_bytes(), temporary=path / "tmp")
-            return blueprint
+            files.publish(place, settled.to_bytes(), temporary=path / "tmp")
+            return settled
         except AlreadyPublished:
             continue
     raise CorruptStore(f"{place}: other builders keep changing it")
@@ -139,6 +149,7 @@ def _publish_spec(build: Build) -> None:
 
 def _check_agrees(existing: Blueprint, wanted: Blueprint, place: Path) -> None:
     """Layout may differ; what decides the arrays may not."""
+    check_home(place.parent, existing.key)
     mine = [(c.name, c.shape, c.dtype) for c in wanted.columns]
     theirs = [(c.name, c.shape, c.dtype) for c in existing.columns]
     if (existing.key, existing.samples, theirs) != (wanted.key, wanted.samples, mine):
@@ -250,11 +261,14 @@ class _Complete(WrapperStore[LocalStore]):
         self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None
     ) -> Buffer | None:
         """As in zarr, but a listed file that is gone raises CorruptStore."""
-        value = await super().get(key, prototype, byte_range)
+        place = self._store.root / key
+        try:
+            value = await super().get(key, prototype, byte_range)
+        except OSError as error:
+            message = f"{place}: cannot be read: {error.strerror}"
+            raise files.failure(StorageFailed, error.errno, message) from error
         if value is None and f"data.zarr/{key}" in self.listed:
-            raise CorruptStore(
-                f"{self._store.root / key}: the file is missing; run pi-cache verify"
-            )
+            raise CorruptStore(f"{place}: the file is missing; run pi-cache verify")
         return value
 
 

@@ -129,4 +129,4 @@ class Failing(files.System):
         return call
 
 
-CALLS = ("open", "read", "write", "fsync", "close", "link", "unlink", "mkdir", "rename")
+CALLS = ("open", "read", "write", "fsync", "close", "link", "unlink", "mkdir", "rename", "stat")

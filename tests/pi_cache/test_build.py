@@ -155,6 +155,7 @@ def test_shards_of_a_lost_layout_are_computed_again(tmp_path: Path) -> None:
     build = begin_store(tmp_path, make_spec())
     fill_store(build)
     (build.path / "blueprint.json").write_bytes(b"lost")
+    (build.path / "manifest.json").unlink()
     again = begin_store(tmp_path, make_spec(), Layout(shard_samples=8, chunk_samples=2))
     assert missing_shards(again) == [0, 1, 2]
     fill_store(again)

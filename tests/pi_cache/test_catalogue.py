@@ -40,6 +40,15 @@ def test_stores_of_every_state(root: Path) -> None:
     assert catalogue.stores(root / "absent") == []
 
 
+def test_a_finished_store_without_its_spec_is_finished(root: Path) -> None:
+    path = root / "stores" / make_spec(5).key
+    (path / "spec.json").unlink()
+    entry = catalogue.read_entry(path)
+    assert (entry.state, entry.spec, entry.problem) == ("finished", make_spec(5), "")
+    (path / "manifest.json").unlink()
+    assert catalogue.read_entry(path).state == "unfinished"
+
+
 def test_a_miss_is_explained(root: Path) -> None:
     wanted = make_spec(5, sigma=0.1, weight="one")
     with pytest.raises(StoreNotFound, match="no store"):

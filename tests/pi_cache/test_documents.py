@@ -56,13 +56,21 @@ def test_another_format_version_is_refused(path: Path, name: str, version: int) 
     document = json.loads((path / name).read_bytes())
     document["format_version"] = version
     with pytest.raises(UnsupportedFormat, match=f"format {version} .* reads 1; install a newer"):
-        KINDS[name].from_bytes(json.dumps(document).encode())
+        KINDS[name].from_bytes(seal(document))
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_a_damaged_format_version_is_damage(path: Path, name: str) -> None:
+    document = json.loads((path / name).read_bytes())
+    for version in (0, 3, 5, 9, True, 1.0, "1"):
+        with pytest.raises(CorruptStore, match="is damaged: its checksum"):
+            KINDS[name].from_bytes(json.dumps(document | {"format_version": version}).encode())
 
 
 def test_a_store_of_another_version_is_refused(tmp_path: Path) -> None:
     path = make_store(tmp_path)
     document = json.loads((path / "manifest.json").read_bytes())
-    (path / "manifest.json").write_text(json.dumps(document | {"format_version": 2}))
+    (path / "manifest.json").write_bytes(seal(document | {"format_version": 2}))
     with pytest.raises(UnsupportedFormat, match=r"manifest.json: manifest format 2"):
         open_store(path)
 

@@ -152,12 +152,15 @@ def test_sweep_removes_what_dead_writers_left(tmp_path: Path) -> None:
     host = socket.gethostname()
     dead = subprocess.Popen([sys.executable, "-c", ""])
     dead.wait()
-    left = [f"{host}.{dead.pid}.aa"]
-    kept = [f"{host}.{os.getpid()}.aa", f"elsewhere.{dead.pid}.aa", "file"]
-    for name in left + kept:
+    old = [f"{host}.{dead.pid}.aa", f"elsewhere.{os.getpid()}.aa"]
+    kept = [f"{host}.{os.getpid()}.ab", "file"]
+    young = [f"{host}.{dead.pid}.bb", f"elsewhere.{dead.pid}.bb"]
+    for name in old + kept + young:
         (tmp_path / name).write_bytes(b"")
+    for name in old + kept:
+        os.utime(tmp_path / name, (0, (tmp_path / name).stat().st_mtime - files.LEFT - 9))
     files.sweep(tmp_path)
-    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(kept)
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(kept + young)
     files.sweep(tmp_path / "absent")
 
 
