@@ -87,6 +87,8 @@ class Column:
         object.__setattr__(self, "dimensions", tuple(self.dimensions))
         if not self.name.isidentifier():
             raise InvalidSpec(f"Column: name must be a plain word, got {self.name!r}")
+        if not isinstance(self.fill, int | None) or not isinstance(self.ragged, bool):
+            raise InvalidSpec(f"{self.name}: fill must be a whole number or None, ragged a bool")
         if self.dtype not in COLUMN_DTYPES:
             raise InvalidSpec(
                 f"{self.name}: dtype must be one of {', '.join(COLUMN_DTYPES)}, got {self.dtype!r}"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import PurePosixPath
 from typing import Any, ClassVar, NamedTuple, Self
@@ -34,12 +34,21 @@ MALFORMED = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeE
 
 Files = Mapping[str, FileEntry]
 
+TYPES: dict[str, type] = {"int": int, "str": str, "Mapping": Mapping, "Files": Mapping}
+"""The annotations that are checked when a document is made."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Document:
     """A sealed JSON document; subclasses say how their fields become plain values."""
 
     what: ClassVar[str]
+
+    def __post_init__(self) -> None:
+        for f in fields(self):
+            wanted, value = TYPES.get(str(f.type).partition("[")[0]), getattr(self, f.name)
+            if wanted and (not isinstance(value, wanted) or isinstance(value, bool)):
+                raise TypeError(f"{f.name} must be {f.type}, got {value!r:.50}")
 
     def to_bytes(self) -> bytes:
         """The stored form."""
@@ -53,9 +62,19 @@ class _Document:
         """The document. Raises UnsupportedFormat, or CorruptStore when it is damaged."""
         content = _parse_sealed(data, cls.what)
         try:
-            return cls(**cls._parse(content))
+            document = cls(**cls._parse(content))
+            problems = ", ".join(document._problems())
+        except CorruptStore:
+            raise
         except MALFORMED as error:
             raise CorruptStore(f"this {cls.what} cannot be read: {error}") from error
+        if problems:
+            raise CorruptStore(f"this {cls.what} disagrees with itself: {problems}")
+        return document
+
+    def _problems(self) -> Iterator[str]:
+        """What in a document contradicts the rest of it."""
+        yield from ()
 
     @classmethod
     def _parse(cls, content: dict[str, Any]) -> dict[str, Any]:
@@ -82,8 +101,8 @@ class Blueprint(_Document):
         return content | {
             "layout": Layout(**content["layout"]),
             "columns": tuple(Column(**column) for column in content["columns"]),
-            "tables": tuple(content["tables"]),
-            "label_names": tuple(content["label_names"]),
+            "tables": _strings(content["tables"]),
+            "label_names": _strings(content["label_names"]),
         }
 
     @property
@@ -163,17 +182,37 @@ class StoreManifest(_Document):
 
     @classmethod
     def _parse(cls, content: dict[str, Any]) -> dict[str, Any]:
-        parsed = content | {
+        return content | {
             "spec": StoreSpec.from_dict(content["spec"]),
             "blueprint": Blueprint(**Blueprint._parse(content["blueprint"])),
             "files": parse_files(content["files"]),
         }
-        if (
-            parsed["spec"].key != content["key"]
-            or files_digest(parsed["files"]) != parsed["digest"]
-        ):
-            raise CorruptStore("this manifest disagrees with itself; run pi-cache verify")
-        return parsed
+
+    def _problems(self) -> Iterator[str]:
+        spec, blueprint = self.spec, self.blueprint
+        if not spec.key == blueprint.key == self.key or spec.diagram_key != self.diagram_key:
+            yield "keys"
+        if files_digest(self.files) != self.digest:
+            yield "digest of the files"
+        if not spec.source.samples == blueprint.samples == self.samples:
+            yield "number of samples"
+        if self.shards != blueprint.shards or not self._is_complete():
+            yield "shards and files"
+        names = {column.name for column in self.columns}
+        if "status" in names and sum(self.status.values()) != self.samples:
+            yield "status counts"
+        channels = blueprint.attributes.get("channels")
+        count = len(_strings(channels)) if channels else 0
+        if count and "images" in names and blueprint.column("images").shape[0] != count:
+            yield "names of channels"
+
+    def _is_complete(self) -> bool:
+        """Whether the file of every shard and table is listed."""
+        if len(self.files) < self.shards * len(self.columns):
+            return False  # before so many names are made
+        shards = (c.shard_file(k) for c in self.columns for k in range(self.shards))
+        tables = (f"data.zarr/{name}/c.0" for name in self.blueprint.tables)
+        return all(name in self.files for name in (*shards, *tables))
 
     @property
     def layout(self) -> Layout:
@@ -198,8 +237,17 @@ def parse_files(document: Mapping[str, Any]) -> Files:
         parts = PurePosixPath(path).parts
         if not parts or parts[0] != "data.zarr" or ".." in parts or "\\" in path:
             raise CorruptStore(f"a store lists only files inside data.zarr, got {path!r}")
-        files[path] = FileEntry(int(entry["size"]), str(entry["sha256"]))
+        size, sha256 = entry["size"], entry["sha256"]
+        if type(size) is not int or size < 0 or not isinstance(sha256, str):
+            raise CorruptStore(f"{path}: size and SHA-256 are {size!r:.50} and {sha256!r:.50}")
+        files[path] = FileEntry(size, sha256)
     return files
+
+
+def _strings(value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list | tuple) or not all(isinstance(item, str) for item in value):
+        raise TypeError(f"expected a list of strings, got {value!r:.50}")
+    return tuple(value)
 
 
 def files_digest(files: Files) -> str:

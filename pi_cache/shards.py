@@ -25,6 +25,7 @@ RESIDUE = 0x48674BC7
 """CRC32C of any bytes followed by their own CRC32C: checks a chunk without cutting it."""
 
 LZ4_LEVEL = 5
+BLOSC_HEADER = 16
 CODECS = ("blosc-lz4", "none")
 
 # Blosc's own threads neither survive a fork nor help where every worker has one core.
@@ -103,9 +104,7 @@ def decode_chunk(data: bytes, shard: ShardFormat, out: NDArray[Any]) -> None:
     if len(data) <= CHECKSUM or google_crc32c.value(data) != RESIDUE:
         raise CorruptStore("an inner chunk is damaged (crc32c)")
     payload = memoryview(data)[:-CHECKSUM]
-    size = len(payload)
-    if shard.codec == "blosc-lz4":
-        size = int.from_bytes(payload[4:8], "little")
+    size = _unpacked_size(payload) if shard.codec == "blosc-lz4" else len(payload)
     if size != shard.chunk_bytes or out.nbytes != size:
         raise CorruptStore(f"an inner chunk holds {size} bytes, expected {shard.chunk_bytes}")
     target = out.reshape(-1).view(np.uint8)
@@ -165,4 +164,17 @@ def _unpack(data: bytes) -> bytes:
     """A table chunk without Blosc and checksum."""
     if len(data) <= CHECKSUM or google_crc32c.value(data) != RESIDUE:
         raise CorruptStore("a table is damaged (crc32c)")
-    return bytes(blosc.decompress(memoryview(data)[:-CHECKSUM]))
+    payload = memoryview(data)[:-CHECKSUM]
+    _unpacked_size(payload)
+    return bytes(blosc.decompress(payload))
+
+
+def _unpacked_size(payload: memoryview) -> int:
+    """Decoded bytes of a Blosc block, whose header must say how long the block itself is.
+
+    Blosc reads as many bytes as the header says, however few there are.
+    """
+    packed = int.from_bytes(payload[12:16], "little")
+    if len(payload) < BLOSC_HEADER or packed != len(payload):
+        raise CorruptStore(f"a Blosc block of {len(payload)} bytes says that it has {packed}")
+    return int.from_bytes(payload[4:8], "little")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -87,6 +88,88 @@ def test_a_manifest_must_agree_with_itself(path: Path) -> None:
             StoreManifest.from_bytes(seal(document | change))
     with pytest.raises(CorruptStore, match="cannot be read"):
         StoreManifest.from_bytes(seal(document | {"more": 1}))
+
+
+def changed(document: dict[str, Any], place: str, value: Any) -> bytes:
+    """The document with one value changed, its digests made to fit again."""
+    *folders, last = place.split(" > ")
+    inner = document
+    for name in folders:
+        inner = inner[name]
+    if value is None:
+        inner.pop(last)
+    else:
+        inner[last] = value
+    if isinstance(document["files"], dict):
+        entries = {k: v for k, v in document["files"].items() if isinstance(v, dict)}
+        lines = (f"{name}\0{entries[name]['sha256']}\n" for name in sorted(entries))
+        document["digest"] = hashlib.sha256("".join(lines).encode()).hexdigest()
+    return seal(document)
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        ("samples", 10),
+        ("samples", 1000),
+        ("samples", "20"),
+        ("samples", 20.0),
+        ("shards", 1),
+        ("shards", True),
+        ("key", 5),
+        ("diagram_key", "0" * 64),
+        ("files", []),
+        ("files", {}),
+        ("status", {"OK": 5}),
+        ("status", {"OK": "20"}),
+        ("status", [20]),
+        ("statistics", 3),
+        ("versions", "new"),
+        ("created", 5),
+        ("spec", 3),
+        ("spec > source > samples", 21),
+        ("spec > source", "here"),
+        ("blueprint", []),
+        ("blueprint > samples", 5),
+        ("blueprint > samples", 10**30),
+        ("blueprint > key", "0" * 64),
+        ("blueprint > columns", 3),
+        ("blueprint > columns", [3]),
+        ("blueprint > tables", "ids"),
+        ("blueprint > tables", ["ids", "other"]),
+        ("blueprint > label_names", [1]),
+        ("blueprint > attributes", 3),
+        ("blueprint > attributes > channels", ["x"]),
+        ("blueprint > attributes > channels", 3),
+        ("blueprint > layout > shard_samples", "8"),
+        ("blueprint > layout > shard_samples", 0),
+        ("blueprint > layout > shard_samples", 16),
+        ("files > data.zarr/images/c.1.0.0.0", None),
+        ("files > data.zarr/ids/c.0", None),
+        ("files > x", 3),
+        ("files > data.zarr", {"size": "a", "sha256": "0"}),
+        ("files > data.zarr", {"size": -1, "sha256": "0"}),
+    ],
+)
+def test_a_manifest_that_was_changed_with_care_is_refused(
+    path: Path, place: str, value: Any
+) -> None:
+    document = json.loads((path / "manifest.json").read_bytes())
+    with pytest.raises(CorruptStore, match=r"this manifest|inside data.zarr|size and SHA-256"):
+        StoreManifest.from_bytes(changed(document, place, value))
+
+
+@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("what", ["deep", "infinite", "surrogate", "digits"])
+def test_json_that_python_chokes_on_is_damage(path: Path, name: str, what: str) -> None:
+    data = {
+        "deep": b'{"a":' * 100_000,
+        "infinite": (path / name).read_bytes().replace(b": 1,", b": 1e999,", 1),
+        "surrogate": (path / name).read_bytes().replace(b'"key": "', b'"key": "\\ud800', 1),
+        "digits": b'{"format_version": ' + b"1" * 10_000 + b"}",
+    }[what]
+    with pytest.raises(CorruptStore, match="this "):
+        KINDS[name].from_bytes(data)
 
 
 @pytest.mark.parametrize(

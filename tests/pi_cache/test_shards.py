@@ -18,6 +18,8 @@ from pi_cache.shards import (
     RESIDUE,
     ShardFormat,
     decode,
+    decode_chunk,
+    decode_numbers,
     encode,
     google_crc32c,
     parse_index,
@@ -88,6 +90,22 @@ def test_wrong_sizes_are_refused() -> None:
         decode(data[:5], shard, 8)
     with pytest.raises(CorruptStore, match="holds 16 bytes, expected 32"):
         decode(data, ShardFormat(8, 4, (), np.dtype("f8")), 8)
+
+
+@pytest.mark.parametrize("claim", [0, 8, -1, 1, 2**31 - 1])
+def test_a_blosc_header_that_lies_is_refused(claim: int) -> None:
+    """Blosc itself would read beyond the chunk. -1 and 1: one byte fewer or more than there are."""
+    shard = ShardFormat(64, 64, (9,), np.dtype("f4"))
+    data = encode(np.arange(64 * 9, dtype="f4").reshape(64, 9), shard)
+    chunk = bytearray(data[: -shard.index_bytes - CHECKSUM])
+    size = claim if abs(claim) != 1 else len(chunk) + claim
+    chunk[12:16] = size.to_bytes(4, "little")
+    sealed = bytes(chunk) + google_crc32c.value(bytes(chunk)).to_bytes(CHECKSUM, "little")
+    out = np.empty((64, 9), "f4")
+    with pytest.raises(CorruptStore, match=f"says that it has {size}"):
+        decode_chunk(sealed, shard, out)
+    with pytest.raises(CorruptStore, match=f"says that it has {size}"):
+        decode_numbers(sealed)
 
 
 def test_residue_is_what_any_checksum_gives() -> None:
