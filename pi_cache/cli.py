@@ -42,7 +42,7 @@ def examples(*lines: str) -> Callable[[click.Command], click.Command]:
 @click.group(context_settings=CONTEXT)
 @click.version_option(package_name="pi-cache")
 def cli() -> None:
-    """Look at a cache of persistence images; `pipeline build` fills it."""
+    """Look at a cache of persistence images; `pipeline build-pis` fills it."""
 
 
 @examples("pi-cache ls", "pi-cache ls --cache /data/pi --json")

@@ -6,7 +6,7 @@ None of it is part of the key: the numbers are the same, only the files differ.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
@@ -161,6 +161,41 @@ def standard_columns(
         Column(name="offsets", shape=(channels + 1,), dtype="int64", dimensions=("end",), fill=-1),
     )
     return columns if inputs is None else (*columns, inputs)
+
+
+def array_problems(
+    arrays: Mapping[str, NDArray[Any]], columns: Sequence[Column], rows: int, layout: Layout
+) -> list[str]:
+    """What is wrong with the arrays of a shard of so many samples, a phrase each."""
+    known = {column.name: column for column in columns}
+    problems = [f"{name} is missing" for name in known if name not in arrays]
+    problems += [f"{name} is not an array of this store" for name in arrays if name not in known]
+    for name in known.keys() & arrays.keys():
+        column, array = known[name], arrays[name]
+        length = array.shape[0] if column.ragged and array.ndim else rows
+        if array.shape != (length, *column.shape) or array.dtype != np.dtype(column.dtype):
+            problems.append(
+                f"{name} is {array.dtype} {array.shape}, expected {column.dtype}"
+                f" {(length, *column.shape)}"
+            )
+    if not problems and "points" in known:
+        problems = list(_point_problems(arrays["points"], arrays["offsets"], layout))
+    return problems
+
+
+def _point_problems(
+    points: NDArray[Any], offsets: NDArray[np.int64], layout: Layout
+) -> Iterator[str]:
+    ends = offsets.reshape(-1)
+    if len(points) > layout.point_capacity:
+        yield (
+            f"{len(points)} points, the layout has room for {layout.point_capacity}; begin the"
+            " store again with a larger point_capacity or fewer samples a shard"
+        )
+    if ends[0] != 0 or ends[-1] != len(points) or (np.diff(ends) < 0).any():
+        yield f"offsets must rise from 0 to the {len(points)} points"
+    if (offsets[1:, 0] != offsets[:-1, -1]).any():
+        yield "offsets of a sample must start where those of the sample before end"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

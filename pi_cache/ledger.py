@@ -10,13 +10,12 @@ import datetime
 import hashlib
 import platform
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from pi_cache import files
@@ -29,7 +28,7 @@ from pi_cache.errors import (
     UnfinishedStore,
     UnsupportedFormat,
 )
-from pi_cache.layout import Layout
+from pi_cache.layout import Layout, array_problems
 from pi_cache.manifest import (
     TABLE_SHARD,
     Blueprint,
@@ -305,39 +304,12 @@ def _manifest(
     )
 
 
-def _check_columns(build: Build, k: int, columns: Mapping[str, NDArray[Any]]) -> None:
+def _check_columns(build: Build, k: int, arrays: Mapping[str, NDArray[Any]]) -> None:
     """Raises InvalidSpec with every problem of the arrays of a shard."""
-    rows = len(build.sample_range(k))
-    known = {column.name: column for column in build.blueprint.columns}
-    problems = [f"{name} is missing" for name in known if name not in columns]
-    problems += [f"{name} is not an array of this store" for name in columns if name not in known]
-    for name in known.keys() & columns.keys():
-        column, array = known[name], columns[name]
-        length = array.shape[0] if column.ragged and array.ndim else rows
-        if array.shape != (length, *column.shape) or array.dtype != np.dtype(column.dtype):
-            problems.append(
-                f"{name} is {array.dtype} {array.shape}, expected {column.dtype}"
-                f" {(length, *column.shape)}"
-            )
-    if not problems and "points" in known:
-        problems = list(_point_problems(columns["points"], columns["offsets"], build.layout))
+    rows, blueprint = len(build.sample_range(k)), build.blueprint
+    problems = array_problems(arrays, blueprint.columns, rows, blueprint.layout)
     if problems:
         raise InvalidSpec(f"shard {k}: " + "; ".join(problems))
-
-
-def _point_problems(
-    points: NDArray[Any], offsets: NDArray[np.int64], layout: Layout
-) -> Iterator[str]:
-    ends = offsets.reshape(-1)
-    if len(points) > layout.point_capacity:
-        yield (
-            f"{len(points)} points, the layout has room for {layout.point_capacity}; begin the"
-            " store again with a larger point_capacity or fewer samples a shard"
-        )
-    if ends[0] != 0 or ends[-1] != len(points) or (np.diff(ends) < 0).any():
-        yield f"offsets must rise from 0 to the {len(points)} points"
-    if (offsets[1:, 0] != offsets[:-1, -1]).any():
-        yield "offsets of a sample must start where those of the sample before end"
 
 
 def now() -> str:

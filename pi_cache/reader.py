@@ -118,13 +118,13 @@ class Store:
 
     @cached_property
     def labels(self) -> NDArray[np.int64]:
-        """(N,) labels."""
-        return decode_numbers(self._table("labels"))
+        """(N,) labels; read-only, as are the other tables."""
+        return _read_only(decode_numbers(self._table("labels")))
 
     @cached_property
     def ids(self) -> NDArray[np.object_]:
         """(N,) unique names of the samples."""
-        return decode_strings(self._table("ids"))
+        return _read_only(decode_strings(self._table("ids")))
 
     @cached_property
     def groups(self) -> NDArray[np.object_] | None:
@@ -138,9 +138,12 @@ class Store:
 
     @cached_property
     def status(self) -> NDArray[np.uint8]:
-        """(N,) `specs.Status` of each sample; rows that are not OK hold no data."""
-        status: NDArray[np.uint8] = self.read_all("status")
-        return status
+        """(N,) `specs.Status` of each sample.
+
+        Rows of CONSTANT samples hold the images of what little there is; of the others only those
+        that are OK hold data.
+        """
+        return _read_only(self.read_all("status"))
 
     def read(
         self, name: str, indices: ArrayLike | slice, *, out: NDArray[Any] | None = None
@@ -278,7 +281,7 @@ class Store:
 
     def _optional(self, name: str) -> NDArray[np.object_] | None:
         present = name in self.manifest.blueprint.tables
-        return decode_strings(self._table(name)) if present else None
+        return _read_only(decode_strings(self._table(name))) if present else None
 
     def _table(self, name: str) -> bytes:
         listed = f"data.zarr/{name}/c.0"
@@ -311,6 +314,12 @@ def _check_files(path: Path, entries: Mapping[str, FileEntry]) -> None:
             f"{path}: {'; '.join(problems[:5])}{more}; build the store again, only damaged shards"
             " are computed"
         )
+
+
+def _read_only(array: NDArray[Any]) -> NDArray[Any]:
+    """The array, which the store keeps: who changes it would change it for all."""
+    array.flags.writeable = False
+    return array
 
 
 def _parse_indices(indices: ArrayLike, count: int) -> NDArray[np.intp]:

@@ -129,4 +129,16 @@ class Failing(files.System):
         return call
 
 
-CALLS = ("open", "read", "write", "fsync", "close", "link", "unlink", "mkdir", "rename", "stat")
+CALLS = (
+    "open",
+    "read",
+    "write",
+    "fsync",
+    "close",
+    "link",
+    "unlink",
+    "mkdir",
+    "rename",
+    "stat",
+    "listdir",
+)

@@ -19,7 +19,7 @@ from pi_cache import files, open_store
 from pi_cache.errors import InvalidSpec, PiCacheError, StoreNotFound, UnfinishedStore
 from pi_cache.integrity import verify
 from pi_cache.layout import Layout, standard_columns
-from pi_cache.ledger import Build, finish, missing_shards, open_build, write_shard
+from pi_cache.ledger import Build, _retract, finish, missing_shards, open_build, write_shard
 from pi_cache.manifest import StoreManifest
 from pi_cache.store import begin
 from tests.pi_cache.made import (
@@ -179,9 +179,11 @@ def test_a_file_without_a_record_is_adopted_or_replaced(tmp_path: Path) -> None:
 
 
 class Quick(Failing):
-    """Fails as told; leaves out the fsyncs, which would only make this test slow."""
+    """Fails as told; leaves out what would only make this test slow: fsyncs, questions."""
 
     def __getattribute__(self, name: str) -> Any:
+        if name in ("stat", "listdir"):
+            return getattr(os, name)
         made = super().__getattribute__(name)
         if name != "fsync":
             return made
@@ -237,48 +239,73 @@ print("finished", flush=True)
 """
 
 
+def wait_for_records(path: Path, count: int) -> None:
+    """Return when so many shards are recorded."""
+    stop = time.monotonic() + 60
+    while len(list(path.glob("ledger/0*.json"))) < count:
+        assert time.monotonic() < stop, f"{count} records never appeared"
+
+
 def test_kill_and_resume_gives_the_same_store(tmp_path: Path) -> None:
     spec, layout = make_spec(200), Layout(shard_samples=4, chunk_samples=4)
     truth = fill_store(begin_store(tmp_path / "truth", spec, layout))
-    root, done, delay = tmp_path / "root", 0, 0.02
-    for _ in range(4):
+    root = tmp_path / "root"
+    path = root / "stores" / spec.key
+    for records in (1, 7, 16, 30):
         with subprocess.Popen(
             [sys.executable, "-c", BUILDER, str(root)], stdout=subprocess.PIPE, cwd=ROOT
         ) as process:
-            assert process.stdout is not None and process.stdout.readline() == b"begun\n"
-            time.sleep(delay)
+            wait_for_records(path, records)
             process.send_signal(signal.SIGKILL)
-        delay *= 2
-        build = open_build(root / "stores" / spec.key)
-        left = len(missing_shards(build))
-        assert build.shards - left >= done
-        done = build.shards - left
-    assert done > 0
+        assert process.returncode == -signal.SIGKILL
+        assert not (path / "manifest.json").exists()
+        build = open_build(path)
+        assert len(missing_shards(build)) <= build.shards - records
     manifest = fill_store(begin_store(root, spec, layout))
     assert (manifest.digest, manifest.files) == (truth.digest, truth.files)
-    assert verify(build.path) == []
+    assert verify(path) == []
 
 
-def race(root: Path, results: Any) -> None:
-    manifest = fill_store(begin_store(root, make_spec(60)))
-    results.put((manifest.key, manifest.digest, manifest.created))
+def race(root: Path, answer: Any) -> None:
+    layout = Layout(shard_samples=4, chunk_samples=4)
+    manifest = fill_store(begin_store(root, make_spec(200), layout))
+    answer.send((manifest.key, manifest.digest, manifest.created))
 
 
 def test_racing_builders_end_with_one_store(tmp_path: Path) -> None:
+    """Two of four are killed on the way."""
     context = multiprocessing.get_context("spawn")
-    results = context.Queue()
-    racers = [context.Process(target=race, args=(tmp_path, results)) for _ in range(3)]
+    path = tmp_path / "stores" / make_spec(200).key
+    pipes = [context.Pipe(duplex=False) for _ in range(4)]
+    racers = [context.Process(target=race, args=(tmp_path, pipe[1])) for pipe in pipes]
     for racer in racers:
         racer.start()
-    seen = {results.get(timeout=60) for _ in racers}
+    for records, racer in ((3, racers[0]), (12, racers[1])):
+        wait_for_records(path, records)
+        racer.kill()
+    seen = set()
+    for receiver, _ in pipes[2:]:
+        assert receiver.poll(60)
+        seen.add(receiver.recv())
     for racer in racers:
         racer.join()
+    assert [racer.exitcode for racer in racers] == [-signal.SIGKILL] * 2 + [0] * 2
     assert len(seen) == 1
-    path = tmp_path / "stores" / make_spec(60).key
     assert verify(path) == []
     np.testing.assert_array_equal(
-        open_store(path).read_all("images"), make_columns(make_spec(60))["images"]
+        open_store(path).read_all("images"), make_columns(make_spec(200))["images"]
     )
+
+
+def test_a_record_that_changed_since_it_was_judged_stays(tmp_path: Path) -> None:
+    build = begin_store(tmp_path, make_spec())
+    write(build, 0)
+    place = build.record_path(0)
+    data = place.read_bytes()
+    _retract(build, place, b"what was judged")
+    assert place.read_bytes() == data
+    _retract(build, place, data)
+    assert not place.exists()
 
 
 def test_open_build_of_nothing(tmp_path: Path) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
+import secrets
 import socket
 import subprocess
 import sys
@@ -12,9 +14,17 @@ from typing import Any
 
 import pytest
 
-from pi_cache import files
-from pi_cache.errors import AlreadyPublished, StorageFailed, StorageFull
-from tests.pi_cache.made import Failing
+from pi_cache import catalogue, files, open_store
+from pi_cache.errors import (
+    AlreadyPublished,
+    PiCacheError,
+    StorageFailed,
+    StorageFull,
+    StoreNotFound,
+)
+from pi_cache.integrity import verify
+from pi_cache.ledger import missing_shards, open_build
+from tests.pi_cache.made import Failing, begin_store, fill_store, make_spec, make_store
 
 
 @pytest.fixture
@@ -179,3 +189,122 @@ def test_a_name_that_is_taken_and_freed_is_linked_again(
     monkeypatch.setattr(files, "system", Taken())
     publish(place)
     assert place.read_bytes() == b"content"
+
+
+class Recording(files.System):
+    """The system, and a list of what made names appear and what made them durable."""
+
+    def __init__(self) -> None:
+        self.names: dict[int, Path] = {}
+        self.log: list[tuple[str, Path]] = []
+
+    def open(self, path: Path, *arguments: int) -> int:  # type: ignore[override]
+        handle = os.open(path, *arguments)
+        self.names[handle] = path
+        return handle
+
+    def fsync(self, handle: int) -> None:  # type: ignore[override]
+        self.log.append(("fsync", self.names[handle]))
+
+    def link(self, source: Path, target: Path) -> None:  # type: ignore[override]
+        assert ("fsync", source) in self.log, "a file appears before its bytes are on the disk"
+        os.link(source, target)
+        self.log.append(("name", target.parent))
+
+    def mkdir(self, path: Path) -> None:  # type: ignore[override]
+        path.mkdir()
+        self.log.append(("name", path.parent))
+
+    def rename(self, source: Path, target: Path) -> None:  # type: ignore[override]
+        source.rename(target)
+        self.log.append(("name", source.parent))
+
+
+def test_every_name_is_made_durable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    system = Recording()
+    monkeypatch.setattr(files, "system", system)
+    build = begin_store(tmp_path / "cache", make_spec())
+    (build.path / "spec.json").unlink()
+    (build.path / "spec.json").write_bytes(b"damaged")
+    manifest = fill_store(begin_store(tmp_path / "cache", make_spec()))
+    named = [(i, folder) for i, (what, folder) in enumerate(system.log) if what == "name"]
+    assert len(named) > len(manifest.files)
+    for i, folder in named:
+        assert ("fsync", folder) in system.log[i:], folder
+    last = max(i for i, folder in named if folder == build.path)
+    folders = {build.path / name for name in ("data.zarr", "data.zarr/images", "ledger")}
+    folders |= {build.path, build.path.parent, tmp_path / "cache"}
+    assert folders <= {path for what, path in system.log[last:] if what == "fsync"}
+
+
+def test_a_temporary_never_overwrites(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(secrets, "token_hex", lambda _: "same")
+    taken = place.parents[1] / "tmp" / f"{socket.gethostname()}.{os.getpid()}.same"
+    taken.parent.mkdir(parents=True)
+    taken.write_bytes(b"of another")
+    with pytest.raises(StorageFailed, match="open failed: File exists"):
+        publish(place)
+    assert not place.exists()
+
+
+def test_what_cannot_be_put_back_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"old")
+    aside = files.move_aside(path, tmp_path / "quarantine")
+    assert aside is not None
+    monkeypatch.setattr(files, "system", Failing("link", 1, errno.EIO))
+    with pytest.raises(StorageFailed, match="link failed"):
+        files.put_back(aside, path)
+    assert aside.read_bytes() == b"old"
+
+
+@pytest.mark.parametrize("code", [errno.EACCES, errno.ENOSPC])
+def test_a_message_does_not_begin_with_a_number(
+    place: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    monkeypatch.setattr(files, "system", Failing("open", 1, code))
+    with pytest.raises((StorageFailed, StorageFull), match="^/.*: open failed") as caught:
+        publish(place)
+    assert str(caught.value).startswith(str(place.parents[2]))
+    assert caught.value.errno == code
+
+
+BAD_NAMES = {"long": "x" * 300, "nul": "a\0b", "loop": "loop/cache"}
+
+
+@pytest.mark.parametrize("name", BAD_NAMES)
+def test_names_that_no_file_can_have(tmp_path: Path, name: str) -> None:
+    (tmp_path / "loop").symlink_to("loop")
+    bad = tmp_path / BAD_NAMES[name]
+    for refused in (
+        lambda: begin_store(bad, make_spec()),
+        lambda: catalogue.stores(bad),
+        lambda: open_store(bad),
+        lambda: files.size(bad),
+    ):
+        with pytest.raises(StorageFailed, match=r"failed|null"):
+            refused()
+    with pytest.raises(StoreNotFound, match="neither a folder nor"):
+        open_store(BAD_NAMES[name])
+    assert not files.exists(bad) and not files.is_folder(bad)
+
+
+def test_every_failure_of_a_reader_is_typed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = make_store(tmp_path)
+    begin_store(tmp_path, make_spec(6))
+    for use in (
+        lambda: open_store(path.name[:9], root=tmp_path).status,
+        lambda: verify(path),
+        lambda: catalogue.stores(tmp_path),
+        lambda: begin_store(tmp_path, make_spec()),
+        lambda: missing_shards(open_build(path)),
+    ):
+        count = Failing("any", -1, 0)
+        monkeypatch.setattr(files, "system", count)
+        use()
+        for nth in range(1, count.made["any"] + 1, 3):
+            monkeypatch.setattr(files, "system", Failing("any", nth, errno.EACCES))
+            with contextlib.suppress(PiCacheError):
+                use()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -114,3 +115,17 @@ def test_leftovers_of_a_repair_are_no_orphans(path: Path) -> None:
     (path / "tmp" / "left").write_bytes(b"of a killed writer")
     fill_store(begin_store(path.parents[1], make_spec()))
     assert verify(path) == []
+
+
+@pytest.mark.parametrize("name", ["spec.json", "blueprint.json", "ledger/000001.json", IMAGES])
+def test_what_may_not_be_read_is_unreadable(
+    path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    class Denied(files.System):
+        def open(self, place: Path, *arguments: int) -> int:  # type: ignore[override]
+            if place == path / name:
+                raise PermissionError(errno.EACCES, "denied")
+            return os.open(place, *arguments)
+
+    monkeypatch.setattr(files, "system", Denied())
+    assert [(f.kind, f.path) for f in verify(path)] == [("unreadable", name)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import multiprocessing
 import os
 import pickle
@@ -14,6 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import google_crc32c
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -23,7 +25,9 @@ import pi_cache.shardfile
 from pi_cache import Store, open_store
 from pi_cache.errors import CorruptStore, InvalidSpec, StoreNotFound, UnfinishedStore
 from pi_cache.layout import Layout
-from pi_cache.manifest import StoreManifest
+from pi_cache.manifest import FileEntry, StoreManifest
+from pi_cache.shardfile import ShardFile
+from pi_cache.shards import CHECKSUM, ShardFormat, encode, parse_index
 from tests.pi_cache.made import (
     CHANNELS,
     begin_store,
@@ -120,6 +124,29 @@ def test_what_a_store_says(store: Store) -> None:
     np.testing.assert_array_equal(store.status, make_columns(store.spec)["status"])
 
 
+@pytest.mark.parametrize("name", ["labels", "ids", "groups", "splits", "status"])
+def test_what_a_store_keeps_cannot_be_changed(store: Store, name: str) -> None:
+    with pytest.raises(ValueError, match="read-only"):
+        getattr(store, name)[0] = 1
+
+
+def test_a_store_is_read_after_a_change_of_folder(
+    own: Path, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    monkeypatch.chdir(own.parents[1])
+    key = own.name
+    stores = [
+        open_store(f"stores/{key}"),
+        open_store(key, root="."),
+        open_store(Path("stores", key)),
+    ]
+    monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
+    for store in stores:
+        assert store.path == own
+        assert len(pickle.loads(pickle.dumps(store)).read("images", [3])) == 1
+        assert len(store.read("images", [3])) == 1
+
+
 def test_axis_of_a_legacy_grid(tmp_path: Path) -> None:
     spec = make_spec(3, birth_range=(-1.0, 2.0), persistence_range=(0.0, 2.0), grid="legacy-persim")
     spec = spec.replace(image=spec.image.replace(row_order="descending"))
@@ -214,8 +241,8 @@ AT_OPENING: dict[str, Callable[[Path], object]] = {
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_damage_is_found_before_any_byte(own: Path, damage: str) -> None:
     DAMAGES[damage](own)
-    store = open_store(own)
-    np.testing.assert_array_equal(store.read("images", [0, 7]), store.read("images", [0, 7]))
+    store, truth = open_store(own), make_columns(make_spec(SAMPLES))["images"]
+    np.testing.assert_array_equal(store.read("images", [0, 7]), truth[[0, 7]])
     for rows in ([8], slice(None), [0, 15]):
         with pytest.raises(CorruptStore, match=r"images/c.1.0.0.0: expected SHA-256 .*, got"):
             store.read("images", rows)
@@ -263,14 +290,89 @@ def test_damaged_tables_are_found(own: Path, table: str) -> None:
         getattr(open_store(own), table)
 
 
+READER = """
+import concurrent.futures.thread, os, sys  # all before Python's own files are out of reach
+from pathlib import Path
+from pi_cache.integrity import verify
+from pi_cache.reader import open_store
+if os.getuid() == 0:
+    os.setgroups([]), os.setgid(65534), os.setuid(65534)
+path = Path(sys.argv[1])
+try:
+    (path / "new").write_bytes(b"")
+except PermissionError:
+    pass
+else:
+    sys.exit("the folder can be written")
+assert open_store(path).read_all("images").tobytes() == sys.stdin.buffer.read()
+assert verify(path) == []
+"""
+
+
 def test_a_finished_store_can_be_read_only(own: Path) -> None:
+    """Read by a process that cannot write; root gives up its rights for it."""
     for path in [own, *own.rglob("*")]:
         path.chmod(0o555 if path.is_dir() else 0o444)
+    above = [path for path in own.parents if path.stat().st_uid == os.getuid()]
+    modes = {path: path.stat().st_mode for path in above if path != Path("/")}
     try:
-        assert len(open_store(own).read_all("images")) == SAMPLES
+        for path, mode in modes.items():
+            path.chmod(mode | 0o111)
+        done = subprocess.run(
+            [sys.executable, "-c", READER, str(own)],
+            input=make_columns(make_spec(SAMPLES))["images"].tobytes(),
+            capture_output=True,
+            check=False,
+        )
+        assert (done.returncode, done.stderr) == (0, b"")
     finally:
+        for path, mode in modes.items():
+            path.chmod(mode)
         for path in [own, *own.rglob("*")]:
             path.chmod(0o755)
+
+
+def shard_file(
+    path: Path, shard: ShardFormat, rows: int, index: dict[tuple[int, int], int] | None = None
+) -> ShardFile:
+    """A shard of ones, its index changed and sealed again, with an entry that fits."""
+    data = encode(np.ones((rows, *shard.row_shape), shard.dtype), shard)
+    places = parse_index(data[-shard.index_bytes :], shard)
+    for place, value in (index or {}).items():
+        places[place] = value
+    packed = places.astype("<i8").tobytes()
+    checksum = google_crc32c.value(packed).to_bytes(CHECKSUM, "little")
+    data = data[: -shard.index_bytes] + packed + checksum
+    path.write_bytes(data)
+    entry = FileEntry(len(data), hashlib.sha256(data).hexdigest())
+    return ShardFile(path, shard, entry, verify=True)
+
+
+SHARD = ShardFormat(8, 2, (3,), np.dtype("f4"))
+MAPPED = ShardFormat(8, 1, (3,), np.dtype("f4"), "none")
+
+
+@pytest.mark.parametrize("shard", [SHARD, MAPPED])
+@pytest.mark.parametrize(
+    "index", [{(1, 0): 10**6}, {(1, 1): 10**6}, {(0, 0): -5}, {(1, 1): 3}, {(1, 0): -1}]
+)
+def test_an_index_that_points_outside_is_refused(
+    tmp_path: Path, shard: ShardFormat, index: dict[tuple[int, int], int]
+) -> None:
+    with pytest.raises(CorruptStore, match="index points outside the shard"):
+        shard_file(tmp_path / "shard", shard, 8, index)
+
+
+@pytest.mark.parametrize("shard", [SHARD, MAPPED])
+def test_rows_that_a_shard_lacks_are_refused(tmp_path: Path, shard: ShardFormat) -> None:
+    file = shard_file(tmp_path / "shard", shard, 4)
+    out = np.zeros((2, 3), "f4")
+    file.read_range(2, 4, out)
+    assert out.all()
+    with pytest.raises(CorruptStore, match=r"inner chunk \d is missing"):
+        file.read_range(3, 5, out)
+    with pytest.raises(CorruptStore, match=r"inner chunk \d is missing"):
+        file.read_rows(np.array([0, 7]), out, slice(0, 2))
 
 
 def test_unfinished_is_told_from_absent(tmp_path: Path) -> None:
