@@ -237,6 +237,25 @@ def test_every_name_is_made_durable(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert folders <= {path for what, path in system.log[last:] if what == "fsync"}
 
 
+def test_a_name_is_durable_before_the_call_returns(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    system = Recording()
+    monkeypatch.setattr(files, "system", system)
+    place = tmp_path / "inner" / "file"
+
+    def made_durable(folder: Path) -> bool:
+        last = max(i for i, entry in enumerate(system.log) if entry == ("name", folder))
+        return ("fsync", folder) in system.log[last:]
+
+    files.publish(place, b"content", temporary=tmp_path / "tmp")
+    assert made_durable(place.parent) and made_durable(tmp_path)
+    aside = files.move_aside(place, tmp_path / "quarantine")
+    assert aside is not None and made_durable(place.parent)
+    files.put_back(aside, place)
+    assert made_durable(place.parent)
+
+
 def test_a_temporary_never_overwrites(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(secrets, "token_hex", lambda _: "same")
     taken = place.parents[1] / "tmp" / f"{socket.gethostname()}.{os.getpid()}.same"
@@ -263,7 +282,7 @@ def test_a_message_does_not_begin_with_a_number(
     place: Path, monkeypatch: pytest.MonkeyPatch, code: int
 ) -> None:
     monkeypatch.setattr(files, "system", Failing("open", 1, code))
-    with pytest.raises((StorageFailed, StorageFull), match="^/.*: open failed") as caught:
+    with pytest.raises((StorageFailed, StorageFull), match=r"^/.*: open failed") as caught:
         publish(place)
     assert str(caught.value).startswith(str(place.parents[2]))
     assert caught.value.errno == code
