@@ -167,9 +167,9 @@ def _plain(value: Any) -> Any:
 class SourceSpec(_Spec):
     """Which samples: identified by their content, not by where they lie.
 
-    fingerprint: SHA-256 of the samples' bytes, ids, labels, groups and splits. The rest says how the
-    samples were named (location, split, limit, options of the kind) and is no part of the key, so
-    a data set that moves keeps its stores.
+    fingerprint: SHA-256 of the samples' bytes, ids, labels, groups and splits. What says how the
+    samples were named (location, split, limit, options of the kind) is no part of the key, so a
+    data set that moves keeps its stores.
     """
 
     kind: str
@@ -236,7 +236,9 @@ class DiagramSpec(_Spec):
         dimensions = (given,) if isinstance(given, int) else given or HOMOLOGY[self.filtration]
         self._set("homology", tuple(sorted({_whole(k, "homology") for k in dimensions})))
         self._set("scale", _number(self.scale, "scale"))
-        checks.that(isinstance(self.centre, bool), f"centre must be true or false, got {self.centre!r}")
+        checks.that(
+            isinstance(self.centre, bool), f"centre must be true or false, got {self.centre!r}"
+        )
         self._set("min_persistence", _number(self.min_persistence, "min_persistence"))
         if self.max_length is not None:
             self._set("max_length", _number(self.max_length, "max_length"))
@@ -451,7 +453,7 @@ class StoreSpec(_Spec):
 
 
 def differences(one: _Spec, other: _Spec, prefix: str = "") -> dict[str, tuple[Any, Any]]:
-    """Fields that differ, by dotted name, with both values; what is no part of a key does not count."""
+    """Fields of the key that differ, by dotted name, with both values."""
     found: dict[str, tuple[Any, Any]] = {}
     for f in fields(one):
         mine, theirs = getattr(one, f.name), getattr(other, f.name)

@@ -9,14 +9,15 @@ deaths (super-level sets). Images are (S, persistence, birth).
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass, fields
 from typing import NamedTuple, Self
 
 import numpy as np
 
 from pi_cache.axes import cell_width, lower_edges
-from pi_cache.errors import InvalidSpec
-from pi_cache.specs import ImageSpec
+from pi_cache.errors import InvalidSpec, SampleError
+from pi_cache.specs import ImageSpec, Status
 from pipeline.kernels.cells import Cells, cell_masses
 from pipeline.kernels.half import to_half
 from pipeline.kernels.image import draw as draw_tabulated
@@ -29,7 +30,17 @@ NEGLIGIBLE = 60.0
 """In natural logarithms: e^-60 of an image is far below its last bit."""
 
 BLOCK = 256
-"""Images that `render` draws at once: few enough that memory is used again, and stays in cache."""
+"""Images that are drawn at once, at most."""
+BLOCK_BYTES = 8 * 2**20
+"""Of raw images that are drawn at once: memory is used again, and stays in cache."""
+MASSES = 2**17
+"""Masses of one axis that are held at once where no tables are used."""
+
+
+def block_of(spec: ImageSpec) -> int:
+    """How many images to draw at once."""
+    image = spec.pixels**2 * np.dtype(spec.precision).itemsize
+    return max(1, min(BLOCK, BLOCK_BYTES // image))
 
 
 class Selection(NamedTuple):
@@ -45,17 +56,26 @@ def select(points: np.ndarray, offsets: np.ndarray, spec: ImageSpec) -> Selectio
 
     points: (P, 2) births and deaths in field units, taken as float64. offsets: (S+1,), may start
     anywhere in points. A class that never dies and is born beyond the clip value would have lived a
-    negative time: it is left out.
+    negative time: it is left out. Raises SampleError where a persistence is no finite number.
     """
     first, last = offsets[0], offsets[-1]
     births = np.asarray(points[first:last, 0], np.float64)
     deaths = np.asarray(points[first:last, 1], np.float64)
-    persistences = np.abs(deaths - births)
     essential = np.isinf(deaths)
     clip = spec.clip_value
-    persistences[essential] = (
-        0.0 if clip is None else ((clip - births) * np.sign(deaths))[essential]
-    )
+    with np.errstate(over="ignore", invalid="ignore"):  # refused below
+        persistences = np.abs(deaths - births)
+        persistences[essential] = (
+            0.0 if clip is None else ((clip - births) * np.sign(deaths))[essential]
+        )
+    finite = np.isfinite(persistences)
+    if not finite.all():
+        worst = int(np.argmin(finite))
+        raise SampleError(
+            Status.INF,
+            f"a persistence overflows: birth {births[worst]:g}, death {deaths[worst]:g}; "
+            "scale the data",
+        )
     kept = persistences > spec.threshold
     ends = np.concatenate([[0], np.cumsum(kept)])
     return Selection(births[kept], persistences[kept], ends[offsets - first])
@@ -64,15 +84,17 @@ def select(points: np.ndarray, offsets: np.ndarray, spec: ImageSpec) -> Selectio
 def render(
     points: np.ndarray, offsets: np.ndarray, spec: ImageSpec, dataset_max: float | None = None
 ) -> np.ndarray:
-    """Finished images (S, pixels, pixels) of spec.dtype, `BLOCK` of them at a time.
+    """Finished images (S, pixels, pixels) of spec.dtype, `block_of` them at a time.
 
     dataset_max: the largest value of all raw images, for normalise = dataset-max.
-    Raises InvalidSpec where the values do not fit spec.dtype.
+    Raises InvalidSpec where the values do not fit spec.dtype, SampleError where persistences or
+    weights overflow.
     """
+    block = block_of(spec)
     count = len(offsets) - 1
     images = np.empty((count, spec.pixels, spec.pixels), spec.dtype)
-    for start in range(0, count, BLOCK):
-        stop = min(start + BLOCK, count)
+    for start in range(0, count, block):
+        stop = min(start + block, count)
         raw = draw(select(points, offsets[start : stop + 1], spec), spec)
         images[start:stop] = quantise(normalise(raw, spec, dataset_max), spec)
     return images
@@ -84,9 +106,11 @@ def draw(selection: Selection, spec: ImageSpec) -> np.ndarray:
     Values come from tables that are exact to rounding for an image of ordinary brightness. An image
     that is faint beside its weights (its points lie outside the window) is made again from the
     normal distribution function, so that its own maximum is a number and not noise. What is less
-    than the smallest normal number of spec.precision is zero.
+    than the smallest normal number of spec.precision is zero. Raises SampleError where the weights
+    of a diagram are more than spec.precision holds.
     """
     weights = _weights(selection, spec)
+    totals = _totals(weights, selection, spec)
     birth, persistence = _cells(spec, "birth"), _cells(spec, "persistence")
     descending = spec.row_order == "descending"
     prepared = tables(birth, persistence, spec.sigma, np.dtype(spec.precision))
@@ -95,9 +119,10 @@ def draw(selection: Selection, spec: ImageSpec) -> np.ndarray:
         faint = np.ones(len(images), np.bool_)
     else:
         images = draw_tabulated(*selection, weights, prepared, descending=descending)
-        bound = prepared.error * _each(np.add, weights, selection.offsets)
-        faint = bound > FAINT[spec.precision] * _maxima(images)
-    for s in np.flatnonzero(faint & (np.diff(selection.offsets) > 0)):
+        maxima = _maxima(images)
+        faint = prepared.error * totals > FAINT[spec.precision] * maxima
+        faint |= maxima < np.finfo(images.dtype).tiny
+    for s in np.flatnonzero(faint & (totals > 0)):
         own = slice(selection.offsets[s], selection.offsets[s + 1])
         part = selection.births[own], selection.persistences[own], weights[own]
         image = _draw_exactly(*part, spec)
@@ -112,21 +137,33 @@ def _draw_exactly(
 ) -> np.ndarray:
     """One image, ascending, from the normal distribution function; of its brightest points only.
 
-    A point further away loses by exp(-distance^2 / 2 sigma^2); under e^-60 of the brightest one it
-    is nothing beside it, whatever the cells are.
+    A point at a distance from the nearest cell loses by exp(-distance^2 / 2 sigma^2); under e^-60
+    of the brightest one it is nothing beside it, whatever the cells are.
     """
-    logs = np.log(weights)
-    for axis, positions in (("birth", births), ("persistence", persistences)):
-        edges, width = lower_edges(spec, axis), cell_width(spec, axis)
-        away = np.maximum(np.maximum(edges[0] - positions, positions - edges[-1] - width), 0)
-        logs -= (away / spec.sigma) ** 2 / 2
-    near = logs > logs.max() - NEGLIGIBLE
-    x, y = (
-        cell_masses(positions[near], lower_edges(spec, axis), cell_width(spec, axis), spec.sigma)
-        for axis, positions in (("birth", births), ("persistence", persistences))
-    )
-    image: np.ndarray = (y * weights[near, None]).T @ x  # (persistence, birth)
+    axes = [_cells(spec, "birth"), _cells(spec, "persistence")]
+    edges = [lower_edges(spec, "birth"), lower_edges(spec, "persistence")]
+    with np.errstate(over="ignore", divide="ignore"):  # far away, and of no weight
+        logs = np.log(weights)
+        for cells, positions in zip(axes, (births, persistences), strict=True):
+            logs -= (_distances(positions, cells) / spec.sigma) ** 2 / 2
+    near = np.flatnonzero(logs > max(logs.max() - NEGLIGIBLE, -sys.float_info.max))
+    image = np.zeros((spec.pixels, spec.pixels))
+    step = max(1, MASSES // spec.pixels)
+    for part in (near[start : start + step] for start in range(0, len(near), step)):
+        x = cell_masses(births[part], edges[0], axes[0].width, spec.sigma)
+        y = cell_masses(persistences[part], edges[1], axes[1].width, spec.sigma)
+        image += (y * weights[part, None]).T @ x  # (persistence, birth)
     return image
+
+
+def _distances(positions: np.ndarray, cells: Cells) -> np.ndarray:
+    """From each position (n,) to the nearest cell, 0 inside. Cells of a legacy grid have gaps."""
+    first = cells.lower + cells.width / 2
+    step = cells.step or 1.0  # 0 where the edges of a narrow window are one number
+    nearest = np.clip(np.rint((positions - first) / step), 0, cells.size - 1)
+    away = np.abs(positions - first - nearest * cells.step) - cells.width / 2
+    distances: np.ndarray = np.maximum(away, 0)
+    return distances
 
 
 def normalise(images: np.ndarray, spec: ImageSpec, dataset_max: float | None = None) -> np.ndarray:
@@ -181,7 +218,7 @@ class WindowStatistics:
 
     diagrams: their number. empty: those of which nothing is drawn. points, persistence: number and
     total persistence of the points drawn; points_inside, persistence_inside: of those with birth
-    and persistence within the closed ranges of the spec.
+    and persistence within the closed ranges of the spec. A sum that overflows is the largest float.
     """
 
     diagrams: int = 0
@@ -193,7 +230,10 @@ class WindowStatistics:
 
     def __add__(self, other: WindowStatistics) -> Self:
         return type(self)(
-            **{f.name: getattr(self, f.name) + getattr(other, f.name) for f in fields(self)}
+            **{
+                f.name: min(getattr(self, f.name) + getattr(other, f.name), sys.float_info.max)
+                for f in fields(self)
+            }
         )
 
 
@@ -205,9 +245,15 @@ def window_statistics(selection: Selection, spec: ImageSpec) -> WindowStatistics
         empty=int((np.diff(selection.offsets) == 0).sum()),
         points=len(selection.births),
         points_inside=int(inside.sum()),
-        persistence=float(selection.persistences.sum()),
-        persistence_inside=float(selection.persistences[inside].sum()),
+        persistence=_finite_sum(selection.persistences),
+        persistence_inside=_finite_sum(selection.persistences[inside]),
     )
+
+
+def _finite_sum(values: np.ndarray) -> float:
+    """The sum, or the largest float: the record of a shard holds finite numbers."""
+    with np.errstate(over="ignore"):
+        return min(float(values.sum()), sys.float_info.max)
 
 
 def in_window(births: np.ndarray, persistences: np.ndarray, spec: ImageSpec) -> np.ndarray:
@@ -229,8 +275,23 @@ def _weights(selection: Selection, spec: ImageSpec) -> np.ndarray:
         return relative
     if spec.weight_power == 1:
         return selection.persistences
-    weights: np.ndarray = selection.persistences**spec.weight_power
+    with np.errstate(over="ignore"):  # refused with the totals
+        weights: np.ndarray = selection.persistences**spec.weight_power
     return weights
+
+
+def _totals(weights: np.ndarray, selection: Selection, spec: ImageSpec) -> np.ndarray:
+    """Weight of each diagram (S,). No pixel has more, so what it fits in holds the image."""
+    with np.errstate(over="ignore"):
+        totals = _each(np.add, weights, selection.offsets)
+    if totals.max(initial=0) > float(np.finfo(spec.precision).max) / 2:
+        raise SampleError(
+            Status.INF,
+            f"weights overflow {spec.precision}: {spec.weight} of persistences up to "
+            f"{selection.persistences.max():g}; scale the data, or choose a lower weight power"
+            + (" or precision float64" if spec.precision == "float32" else ""),
+        )
+    return totals
 
 
 def _each(reduce: np.ufunc, values: np.ndarray, offsets: np.ndarray) -> np.ndarray:

@@ -196,7 +196,7 @@ def measure(source: Source, spec: StoreSpec, *, with_inputs: bool = True) -> Cos
             with clock("read"):
                 samples = read_samples(part)
             diagrams, status, _ = diagrams_of(samples, part, spec.diagram, clock)
-            drawn, _ = images_of(diagrams, status, image, clock)
+            drawn, _, _ = images_of(diagrams, status, image, clock)
             if size == 1 and not count and clock.total() < MEASURED_BLOCK:
                 # The first sample of all is slow where others are fast: begin with these.
                 size, clock = max(2, min(int(MEASURED_BLOCK / clock.total()), MEASURED)), Clock()

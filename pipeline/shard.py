@@ -25,8 +25,8 @@ from pipeline.diagrams import Diagrams, compute_diagrams
 from pipeline.executors import single_threaded
 from pipeline.fields import channel_names, make_fields
 from pipeline.images import (
-    BLOCK,
     WindowStatistics,
+    block_of,
     draw,
     normalise,
     quantise,
@@ -137,7 +137,8 @@ def compute(task: ShardTask, clock: Clock) -> tuple[dict[str, np.ndarray], dict[
     else:
         assert samples is not None
         diagrams, status, problems = diagrams_of(samples, task.source, spec.diagram, clock)
-    images, seen = images_of(diagrams, status, spec.image, clock, task.dataset_max)
+    images, seen, failed = images_of(diagrams, status, spec.image, clock, task.dataset_max)
+    problems |= {task.source.ids[position]: text for position, text in failed.items()}
     offsets = diagrams.offsets
     each = (len(offsets) - 1) // len(status)  # diagrams a sample
     columns = {
@@ -260,29 +261,32 @@ def images_of(
     spec: ImageSpec,
     clock: Clock,
     dataset_max: float | None = None,
-) -> tuple[np.ndarray, dict[str, Any]]:
+) -> tuple[np.ndarray, dict[str, Any], dict[int, str]]:
     """Images (n, channels, pixels, pixels), NaN (0 for uint8) where a sample is not usable.
 
     Also what was seen: the share of the window, the largest raw value, and how many images were
-    faint (their maximum under a millionth of the largest one of the shard).
+    faint (their maximum under a millionth of the largest one of the shard). Last, a message for
+    every sample that could not be drawn, whose status is set here.
     """
-    count = len(diagrams)
-    images = np.empty((count, spec.pixels, spec.pixels), spec.dtype)
-    maxima = np.zeros(count)
-    window = WindowStatistics()
+    drawing = _Drawing(diagrams, len(status), spec, dataset_max)
+    problems: dict[int, str] = {}
+    step = max(1, block_of(spec) // drawing.each)
     with clock("images"):
-        for start in range(0, count, BLOCK):
-            offsets = diagrams.offsets[start : start + BLOCK + 1]
-            selection = select(diagrams.points, offsets, spec)
-            raw = draw(selection, spec)
-            maxima[start : start + len(raw)] = raw.max(axis=(1, 2), initial=0)
-            images[start : start + len(raw)] = quantise(normalise(raw, spec, dataset_max), spec)
-            window += window_statistics(selection, spec)
-    by_sample = images.reshape(len(status), -1, spec.pixels, spec.pixels)
+        for start in range(0, len(status), step):
+            stop = min(start + step, len(status))
+            try:
+                drawing.draw(start, stop)
+            except SampleError:
+                for one in range(start, stop):
+                    try:
+                        drawing.draw(one, one + 1)
+                    except SampleError as error:
+                        status[one], problems[one] = error.status, str(error)
     unusable = ~np.isin(status, USABLE)
-    nothing = int(unusable.sum()) * by_sample.shape[1]  # diagrams that were never made
-    window = replace(window, diagrams=count - nothing, empty=window.empty - nothing)
-    by_sample[unusable] = 0 if spec.dtype == "uint8" else np.nan
+    drawing.images[unusable] = 0 if spec.dtype == "uint8" else np.nan
+    nothing = int(unusable.sum()) * drawing.each  # diagrams that were never made, or not drawn
+    window, maxima = drawing.window, drawing.maxima[~unusable]
+    window = replace(window, diagrams=len(diagrams) - nothing, empty=window.empty - nothing)
     drawn = maxima[maxima > 0]
     seen: dict[str, Any] = {
         "window": asdict(window),
@@ -290,4 +294,28 @@ def images_of(
         "max_value": float(maxima.max(initial=0)),
         "faint_images": int((drawn < 1e-6 * drawn.max(initial=0)).sum()),
     }
-    return by_sample, seen
+    return drawing.images, seen, problems
+
+
+class _Drawing:
+    """Images of a shard as they are made, some samples at a time."""
+
+    def __init__(
+        self, diagrams: Diagrams, samples: int, spec: ImageSpec, dataset_max: float | None
+    ) -> None:
+        self.diagrams, self.spec, self.dataset_max = diagrams, spec, dataset_max
+        self.each = len(diagrams) // max(samples, 1)
+        self.images = np.empty((samples, self.each, spec.pixels, spec.pixels), spec.dtype)
+        self.maxima = np.zeros((samples, self.each))
+        self.window = WindowStatistics()
+
+    def draw(self, start: int, stop: int) -> None:
+        """Draw samples start..stop. Raises SampleError, with nothing counted."""
+        spec, size = self.spec, self.spec.pixels
+        offsets = self.diagrams.offsets[start * self.each : stop * self.each + 1]
+        selection = select(self.diagrams.points, offsets, spec)
+        raw = draw(selection, spec)
+        finished = quantise(normalise(raw, spec, self.dataset_max), spec)
+        self.images[start:stop] = finished.reshape(-1, self.each, size, size)
+        self.maxima[start:stop] = raw.max(axis=(1, 2), initial=0).reshape(-1, self.each)
+        self.window += window_statistics(selection, spec)

@@ -21,7 +21,7 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from scipy.special import ndtr
+from scipy.special import erf, ndtr
 
 DEGREE = {np.dtype(np.float64): 5, np.dtype(np.float32): 3}
 TOLERANCE = {np.dtype(np.float64): 2e-14, np.dtype(np.float32): 2e-10}
@@ -29,6 +29,14 @@ TOLERANCE = {np.dtype(np.float64): 2e-14, np.dtype(np.float32): 2e-10}
 CUT = {np.dtype(np.float64): 8.3, np.dtype(np.float32): 6.5}
 MOST_PIECES = 1024
 """More would make tables of megabytes, slower to read than the normal distribution."""
+MOST_REACH = 32
+"""Largest reach, in sizes of the axis: tables grow with sigma, and such an image is nearly flat."""
+SMALLEST_STEP = 1e-300
+"""Under it 1 / step is not a number to count on."""
+THIN = 0.25
+"""Where a cell is thinner, in deviations, Phi at its ends would lose digits in the difference."""
+NODES, NODE_WEIGHTS = (values / 2 for values in np.polynomial.legendre.leggauss(5))
+"""Gauss-Legendre rule for -1/2..1/2: relative error 4e-16 for the density in a thin cell."""
 SHORTEST = 48
 """Columns of a row, at least: shorter loops are unrolled, and then do not become vector code."""
 
@@ -61,19 +69,46 @@ class Axis(NamedTuple):
 def cell_masses(positions: np.ndarray, lower: np.ndarray, width: float, sigma: float) -> np.ndarray:
     """Mass of a Gaussian at each position in each cell: (n,), (c,) -> (n, c).
 
-    lower: lower edges of the cells. Taken as a difference on the side of the Gaussian without
-    cancellation, so that far tails have full relative precision.
+    lower: lower edges of the cells. Every mass has full relative precision, in far tails and in
+    cells that are thin beside sigma: where Phi hardly changes across the cell, the density is
+    integrated; elsewhere Phi is subtracted on the side of the Gaussian without cancellation.
     """
-    low = (lower - positions[:, None]) / sigma  # (n, c)
-    high = low + width / sigma
+    thickness = width / sigma
+    # Infinitely many deviations away is an answer.
+    with np.errstate(over="ignore", invalid="ignore"):
+        place = lower - positions[:, None]  # (n, c)
+        low = place / sigma
+        high = low + thickness if math.isfinite(thickness) else (place + width) / sigma
+        flat = np.abs(low + thickness / 2) * thickness < THIN if thickness < THIN else None
+    if flat is None or not flat.any():
+        return _difference(low, high)
+    if flat.all():
+        return _integral(low + thickness / 2, thickness)
+    masses: np.ndarray = np.empty_like(low)
+    masses[flat] = _integral(low[flat] + thickness / 2, thickness)
+    masses[~flat] = _difference(low[~flat], high[~flat])
+    return masses
+
+
+def _difference(low: np.ndarray, high: np.ndarray) -> np.ndarray:
+    """Phi(high) - Phi(low), on the side where both are small."""
     right = low > 0
     masses: np.ndarray = ndtr(np.where(right, -low, high)) - ndtr(np.where(right, -high, low))
     return masses
 
 
+def _integral(centre: np.ndarray, thickness: float) -> np.ndarray:
+    """Integral of the normal density over thickness around each centre."""
+    density = np.zeros_like(centre)
+    for node, weight in zip(NODES, NODE_WEIGHTS, strict=True):
+        density += weight * np.exp(-((centre + node * thickness) ** 2) / 2)
+    density *= thickness / math.sqrt(2 * math.pi)
+    return density
+
+
 def peak(cells: Cells, sigma: float) -> float:
     """Mass in a cell of the Gaussian at its centre, the largest that there is."""
-    return 2 * float(ndtr(cells.width / (2 * sigma))) - 1
+    return float(erf(cells.width / sigma / math.sqrt(8)))
 
 
 def lanes(count: int, dtype: np.dtype) -> int:
@@ -82,8 +117,14 @@ def lanes(count: int, dtype: np.dtype) -> int:
     return -(-count // lane) * lane
 
 
+def has_table(cells: Cells, sigma: float, dtype: np.dtype) -> bool:
+    """Whether a table has a reasonable reach; with sigma over 4 times the axis it has not."""
+    longest = MOST_REACH * cells.size * cells.step
+    return cells.step > SMALLEST_STEP and CUT[dtype] * sigma <= longest
+
+
 def reach_of(cells: Cells, sigma: float, dtype: np.dtype) -> int:
-    """Largest offset at which a mass counts."""
+    """Largest offset at which a mass counts. The axis `has_table`."""
     return max(1, math.ceil(CUT[dtype] * sigma / cells.step))
 
 
@@ -130,15 +171,13 @@ def _fit(cells: Cells, sigma: float, dtype: np.dtype) -> tuple[np.ndarray, float
     between = np.cos(np.pi * np.arange(2 * degree + 3) / (2 * degree + 2))
     fit = np.linalg.inv(np.vander(nodes, increasing=True))  # values at the nodes -> coefficients
     check = np.vander(between, degree + 1, increasing=True)
-    # Differences of Phi are rounded to about 1e-16, whatever they are.
-    tolerance = max(TOLERANCE[dtype], 4e-16 / peak(cells, sigma))
     pieces = 1
     while pieces <= MOST_PIECES:
         starts = np.arange(pieces)[:, None]
         powers = fit @ masses((starts + (nodes + 1) / 2) / pieces)  # (pieces, degree + 1, offset)
         difference = check @ powers - masses((starts + (between + 1) / 2) / pieces)
         error = float(np.abs(difference).max()) / peak(cells, sigma)
-        if error <= tolerance:
+        if error <= TOLERANCE[dtype]:
             cut = masses(np.array([0.0, 1.0]))[:, [0, -1]].max() / peak(cells, sigma)
             return powers[:, :, 1:-1], error + float(cut)
         pieces *= 2

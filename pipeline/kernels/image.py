@@ -27,7 +27,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from pipeline.kernels.cells import DEGREE, Axis, Cells, lanes, peak, tabulate, window
+from pipeline.kernels.cells import DEGREE, Axis, Cells, has_table, lanes, peak, tabulate, window
 from pipeline.kernels.jit import compiled, inlined
 
 NARROW = 0.48
@@ -48,9 +48,11 @@ class Tables(NamedTuple):
 def tables(birth: Cells, persistence: Cells, sigma: float, dtype: np.dtype) -> Tables | None:
     """Tables and kernel for float64 or float32 images.
 
-    sigma: standard deviation in field units. None where it is under about 1/30 step of an axis:
-    draw from `cell_masses` then.
+    sigma: standard deviation in field units. None where it is under about 1/30 step of an axis,
+    or over about 4 times its length: draw from `cell_masses` then.
     """
+    if not all(has_table(cells, sigma, dtype) for cells in (birth, persistence)):
+        return None
     width = lanes(birth.size, dtype)
     spans = [window(cells, sigma, dtype) for cells in (birth, persistence)]
     narrow = spans[0] <= NARROW * width

@@ -298,6 +298,27 @@ def test_values_beyond_the_precision_are_a_status(rng: np.random.Generator, tmp_
     assert np.isfinite(store.diagrams([0, 2])[0][:, 0]).all()
 
 
+@pytest.mark.parametrize(
+    ("value", "image"), [(1e308, {}), (1e200, {"weight": "power:2", "normalise": "own-max"})]
+)
+def test_a_sample_that_cannot_be_drawn_costs_only_itself(
+    value: float, image: dict[str, Any], rng: np.random.Generator, tmp_path: Path
+) -> None:
+    windows = rng.normal(size=(3, 30))
+    windows[1, ::2], windows[1, 1::2] = value, -value
+    source = from_arrays(windows, sample="signal")
+    report = built(source, tmp_path, IMAGE.replace(birth_range=(-3, 3), **image))
+    store = open_store(report.path)
+    assert store.status.tolist() == [Status.OK, Status.INF, Status.OK]
+    assert "overflow" in report.manifest.statistics["problems"]["000001"]
+    images = store.read_all("images")
+    assert np.isnan(images[1]).all() and np.isfinite(images[[0, 2]]).all()
+    alone = open_store(
+        built(source[2:3], tmp_path, IMAGE.replace(birth_range=(-3, 3), **image)).path
+    )
+    np.testing.assert_array_equal(alone.read_all("images")[0], images[2])
+
+
 def test_a_signal_too_short_for_its_embedding_is_a_status(tmp_path: Path) -> None:
     source = from_arrays(np.random.default_rng(0).normal(size=(2, 20)), sample="signal")
     spec = DiagramSpec(filtration="rips", embedding_dimension=5, embedding_delay=8)

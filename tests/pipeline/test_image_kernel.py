@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import decimal
 import subprocess
 import sys
+import tracemalloc
+from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
@@ -49,8 +52,52 @@ def images(diagrams: list, prepared: Tables, *, descending: bool = False) -> np.
     return draw(births, persistences, offsets, weights, prepared, descending=descending)
 
 
+def precise_mass(low: float, width: float, mean: float, sigma: float) -> float:
+    """Mass of a Gaussian in one cell, of numbers taken as exact: in 400 digits, then rounded.
+
+    Phi(x) = 1/2 + phi(x) (x + x^3 / 3 + x^5 / (3 5) + ...) loses digits in the tail, and has them.
+    """
+    with decimal.localcontext(prec=400):
+
+        def phi_less_half(x: Decimal) -> Decimal:
+            total, term, n = Decimal(0), x, 1
+            while abs(term) > abs(total) * Decimal("1e-400"):
+                total, n = total + term, n + 2
+                term *= x * x / n
+            return total * (-x * x / 2).exp()
+
+        place, sigma_ = Decimal(low) - Decimal(mean), Decimal(sigma)
+        difference = phi_less_half((place + Decimal(width)) / sigma_) - phi_less_half(
+            place / sigma_
+        )
+        return float(difference * Decimal("0.39894228040143267793994605993438"))
+
+
+@pytest.mark.parametrize("sigma", [3e-4, 0.01, 0.03, 0.1, 1.0, 30.0, 1e3, 1e6, 1e9, 1e100])
+@pytest.mark.parametrize("low", [0.0, -10.0 / 3, 20.0, -1000.0])
+@pytest.mark.parametrize("width", [1e-9, 0.01, 1.0])
+def test_masses_have_full_relative_precision(sigma: float, low: float, width: float) -> None:
+    """In the middle, in the tails, and in cells that are thin beside sigma."""
+    positions, lower = np.array([0.013, 0.4, 0.9]), low + 0.37 * np.arange(3)
+    found = cell_masses(positions, lower, width, sigma)
+    within = np.abs(lower - positions[:, None]) < 37 * sigma
+    for q, j in zip(*np.nonzero(within), strict=True):
+        expected = precise_mass(lower[j], width, positions[q], sigma)
+        assert found[q, j] == pytest.approx(expected, rel=1e-12, abs=1e-307)
+    assert (found >= 0).all()
+    assert (found[np.abs(lower - positions[:, None]) > 40 * sigma + width] == 0).all()
+
+
+def test_masses_at_any_distance_are_numbers() -> None:
+    """Sigma may be as small, and positions as large, as floats are."""
+    positions, lower = np.array([-1e308, 0.25, 0.75, 1e308]), np.array([0.0, 0.5])
+    for sigma in (1e-320, 1e-300):
+        found = cell_masses(positions, lower, 0.5, sigma)
+        assert found.tolist() == [[0, 0], [1, 0], [0, 1], [0, 0]]
+
+
 @pytest.mark.parametrize("dtype", [DOUBLE, SINGLE])
-@pytest.mark.parametrize("sigma", [0.5, 0.05, 0.013])
+@pytest.mark.parametrize("sigma", [3.5, 0.5, 0.05, 0.013])
 @pytest.mark.parametrize("pixels", [4, 7, 50])
 @given(diagram=points)
 def test_equals_the_error_function(pixels: int, sigma: float, dtype: np.dtype, diagram: list):
@@ -158,9 +205,29 @@ def test_descending_rows_are_upside_down() -> None:
     assert np.unravel_index(up[0, :20].argmax(), (20, 50)) == (4, 24)  # the brighter point, low
 
 
-def test_very_small_sigma_has_no_tables() -> None:
-    cells = grid(50)
-    assert tables(cells, cells, 1e-6, DOUBLE) is None
+@pytest.mark.parametrize("sigma", [1e-320, 1e-6, 5.0, 1e3, 1e9, 1e308])
+def test_very_small_and_very_large_sigma_have_no_tables(sigma: float) -> None:
+    assert tables(grid(50), grid(50), sigma, DOUBLE) is None
+
+
+@pytest.mark.parametrize("width", [0.0, 5e-324, 1e-310])
+def test_cells_of_no_width_have_no_tables(width: float) -> None:
+    cells = Cells(0.0, width, width, 50)
+    assert tables(cells, cells, 1.0, DOUBLE) is None
+    assert tables(cells, cells, 1e-320, DOUBLE) is None
+
+
+def test_tables_are_bounded() -> None:
+    """At the most pixels there are and the largest sigma that has tables."""
+    cells = grid(1024)
+    tracemalloc.start()
+    prepared = tables.__wrapped__(cells, cells, 3.8, DOUBLE)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert prepared is not None
+    assert prepared.birth.table.nbytes < 8e6
+    assert most < 150e6
+    assert prepared.error < 1e-13 * mass_at_best(cells, 3.8) ** 2
 
 
 SECOND = """

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import io
+import json
+import math
 import tarfile
+import tracemalloc
 import warnings
 
 import numpy as np
@@ -13,11 +16,12 @@ from hypothesis import strategies as st
 from scipy.io import loadmat
 
 from pi_cache.axes import cell_width, lower_edges
-from pi_cache.errors import InvalidSpec
-from pi_cache.specs import ImageSpec
+from pi_cache.errors import InvalidSpec, SampleError
+from pi_cache.specs import ImageSpec, Status
 from pipeline import images
 from pipeline.images import (
     WindowStatistics,
+    block_of,
     draw,
     normalise,
     quantise,
@@ -27,6 +31,7 @@ from pipeline.images import (
 )
 from pipeline.kernels.path import path_h0
 from tests import naive
+from tests.pipeline.test_image_kernel import precise_mass
 from tests.shared import shared_data
 
 with warnings.catch_warnings():
@@ -217,6 +222,165 @@ def test_a_floor_puts_dust_out() -> None:
     assert not render(*ragged([part]), TGD.replace(floor=1e-12)).any()
 
 
+def test_a_point_in_a_gap_of_the_cells_hides_nobody() -> None:
+    """Between two legacy cells it is 78 deviations from both; the other one is 14 from a cell."""
+    spec = ImageSpec(pixels=64, birth_range=(-1, 1), sigma=1e-4, grid="legacy-persim", weight="one")
+    width = cell_width(spec, "birth")
+    gap = lower_edges(spec, "birth")[20] + width * 1.5
+    dust = lower_edges(spec, "birth")[-1] + width + 14e-4
+    expected = image([(dust, dust + 0.5)], spec)
+    assert 0 < expected.max() < 1e-40
+    assert np.array_equal(image([(gap, gap + 0.5), (dust, dust + 0.5)], spec), expected)
+
+
+# --- Extreme settings --------------------------------------------------------------------------
+
+EXTREMES = {
+    "sigma 4": {"sigma": 4.0},
+    "sigma 1e3": {"sigma": 1e3},
+    "sigma 1e9": {"sigma": 1e9},
+    "large and descending": {"sigma": 1e6, "row_order": "descending"},
+    "large and legacy": {"sigma": 1e3, "grid": "legacy-persim"},
+    "one pixel": {"pixels": 1},
+    "one pixel, large sigma": {"pixels": 1, "sigma": 1e3},
+    "one pixel, small sigma": {"pixels": 1, "sigma": 0.02},
+    "far window": {"birth_range": (-1000, -999), "sigma": 30.0},
+    "far window, 28 deviations": {"birth_range": (-14, -13), "sigma": 0.5},
+    "narrow window": {"birth_range": (0.5, 0.5 + 1e-9)},
+    "narrow windows": {"birth_range": (0.5, 0.5 + 1e-9), "persistence_range": (0.2, 0.2 + 1e-12)},
+    "narrow and far": {"birth_range": (-1, -1 + 1e-9)},
+    "one float wide": {"birth_range": (1, math.nextafter(1, 2))},
+}
+
+
+def precise_masses(spec: ImageSpec, axis: str, means: list[float]) -> np.ndarray:
+    """(cells, means)"""
+    width = cell_width(spec, axis)
+    cells = lower_edges(spec, axis)
+    return np.array([[precise_mass(c, width, mean, spec.sigma) for mean in means] for c in cells])
+
+
+@pytest.mark.parametrize("name", EXTREMES)
+def test_extreme_settings_are_exact(name: str) -> None:
+    """Every pixel to 12 digits, or to a rounding error of the brightest one where tables draw."""
+    spec = ImageSpec(**{"pixels": 3, **EXTREMES[name]})
+    part = [(0.1, 0.35), (0.48, 1.2), (0.9, 0.95)]
+    births, persistences = [b for b, _ in part], [d - b for b, d in part]
+    x = precise_masses(spec, "birth", births)
+    y = precise_masses(spec, "persistence", persistences)
+    weights = np.array([d - b for b, d in part])
+    expected = (y * weights) @ x.T  # (persistence, birth)
+    assert expected.max() > 0
+    found = image(part, spec)
+    ascending = found[::-1] if spec.row_order == "descending" else found
+    assert np.allclose(ascending, expected, rtol=1e-12, atol=5e-14 * expected.max())
+    assert render(*ragged([part]), spec).max() == 1
+
+
+@pytest.mark.parametrize("sigma", [1e3, 1e6, 1e9, 1e100])
+def test_a_large_sigma_takes_little_memory(sigma: float) -> None:
+    """Tables would grow with sigma, and masses with the points."""
+    data = ragged([noisy(0, 200_000).tolist(), noisy(1).tolist()])
+    spec = ImageSpec(sigma=sigma, weight="one", normalise="none")
+    selection = select(*data, spec)
+    tracemalloc.start()
+    drawn = draw(selection, spec)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 40e6
+    flat = (0.02 / sigma) ** 2 / (2 * np.pi)
+    assert np.allclose(drawn, np.array([200_000, 100])[:, None, None] * flat, rtol=3e-6, atol=0)
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [ImageSpec(pixels=8, weight="power:400"), ImageSpec(pixels=8, weight="power:400", sigma=1e3)],
+)
+def test_weights_that_underflow_are_absent(spec: ImageSpec) -> None:
+    light, heavy = (0.1, 0.2), (0.2, 0.8)
+    drawn = raw([[light, heavy], [heavy], [light, light], []], spec)
+    assert drawn[0].max() > 0
+    assert np.array_equal(drawn[0], drawn[1])
+    assert not drawn[2:].any()
+    assert not render(*ragged([[light]]), spec).any()
+    outside = raw([[(30.0, 30.1), (3.0, 3.5)]], TGD.replace(weight="power:400"))
+    assert not outside.any()
+
+
+@pytest.mark.parametrize(
+    ("point", "changes"),
+    [
+        ((-1e308, 1e308), {}),
+        ((1e308, -1e308), {}),
+        ((-1e308, INF), {"essential": "clip:1e308"}),
+        ((INF, INF), {"essential": "clip:1"}),
+        ((np.nan, 1.0), {}),
+    ],
+)
+def test_persistences_that_overflow_are_refused(point: tuple, changes: dict) -> None:
+    with pytest.raises(
+        SampleError, match=r"a persistence overflows: birth .*; scale the data"
+    ) as e:
+        select(*ragged([[(0.1, 0.2)], [point]]), ImageSpec(**changes))
+    assert e.value.status == Status.INF
+
+
+@pytest.mark.parametrize(
+    ("persistences", "changes", "message"),
+    [
+        ([1e200], {"weight": "power:2"}, r"weights overflow float64: power:2.0 .* 1e\+200; scale"),
+        ([1e308, 1e308], {}, "weights overflow float64: linear .* or choose a lower weight power"),
+        ([1e30], {"weight": "power:2", "precision": "float32"}, "float32: .* precision float64"),
+        ([1e39], {"precision": "float32"}, "weights overflow float32"),
+    ],
+)
+@pytest.mark.parametrize("sigma", [0.05, 1e3])
+def test_weights_that_overflow_are_refused(
+    persistences: list, changes: dict, message: str, sigma: float
+) -> None:
+    part = [(0.5, 0.5 + persistence) for persistence in persistences]
+    spec = ImageSpec(sigma=sigma, **changes)
+    with pytest.raises(SampleError, match=message) as e:
+        render(*ragged([[(0.1, 0.2)], part, []]), spec)
+    assert e.value.status == Status.INF
+
+
+def test_statistics_of_large_numbers_are_finite() -> None:
+    spec = ImageSpec(persistence_range=(0, 1.5e308), weight="one")
+    found = window_statistics(select(*ragged([[(0.5, 1e308)] * 3]), spec), spec)
+    total = found + found
+    assert json.dumps([total.persistence, total.persistence_inside], allow_nan=False)
+    assert total.points == 6
+
+
+large = st.floats(-1e308, 1e308)
+
+
+@settings(deadline=None, max_examples=200)
+@given(
+    parts=st.lists(st.lists(st.tuples(large, large), max_size=3), min_size=1, max_size=3),
+    sigma=st.floats(-320, 308).map(lambda e: max(10.0**e, 5e-324)),
+    width=st.floats(-15, 15).map(lambda e: 10.0**e),
+    weight=st.sampled_from(["one", "linear", "relative", "power:2", "power:400"]),
+    precision=st.sampled_from(["float64", "float32"]),
+)
+def test_images_are_finite_or_refused(
+    parts: list, sigma: float, width: float, weight: str, precision: str
+) -> None:
+    """Whatever the numbers are; and no warning is given."""
+    spec = ImageSpec(
+        pixels=2, birth_range=(1, 1 + width), persistence_range=(0, width), sigma=sigma,
+        weight=weight, precision=precision,
+    )  # fmt: skip
+    try:
+        drawn = raw(parts, spec)
+    except SampleError:
+        return
+    assert np.isfinite(drawn).all()
+    assert (drawn >= 0).all()
+    assert np.isfinite(normalise(drawn, spec)).all()
+
+
 # --- Other libraries ---------------------------------------------------------------------------
 
 
@@ -323,6 +487,16 @@ def test_render_is_the_three_steps_whatever_the_block(monkeypatch: pytest.Monkey
     for block in (1, 3, 100):
         monkeypatch.setattr(images, "BLOCK", block)
         assert np.array_equal(render(*data, spec), steps)
+    monkeypatch.setattr(images, "BLOCK_BYTES", 3 * 20_000)
+    assert block_of(spec) == 3
+    assert np.array_equal(render(*data, spec), steps)
+
+
+def test_blocks_have_8_mebibytes_at_most_or_one_image() -> None:
+    assert block_of(ImageSpec()) == block_of(ImageSpec(pixels=1)) == images.BLOCK == 256
+    assert block_of(ImageSpec(pixels=128)) == 64
+    assert block_of(ImageSpec(pixels=1024)) == 1
+    assert block_of(ImageSpec(pixels=1024, precision="float32")) == 2
 
 
 # --- Statistics --------------------------------------------------------------------------------

@@ -163,7 +163,7 @@ def test_raw_signals_are_centred_and_scaled(published: Published) -> None:
     diagram = recipe.diagram.replace(centre=True, scale=scale)
     source, clock = from_arrays(raw, sample="signal"), Clock()
     diagrams, status, _ = diagrams_of(read_samples(source), source, diagram, clock)
-    images, _ = images_of(diagrams, status, recipe.image.replace(dtype="float64"), clock)
+    images, _, _ = images_of(diagrams, status, recipe.image.replace(dtype="float64"), clock)
     for name, image in zip(names, images, strict=True):
         shown = published["Persistence_Images"][name].reshape(100, 100)
         np.testing.assert_allclose(image[0], shown, rtol=0, atol=2e-6)
