@@ -60,6 +60,7 @@ def precise_mass(low: float, width: float, mean: float, sigma: float) -> float:
     with decimal.localcontext(prec=400):
 
         def phi_less_half(x: Decimal) -> Decimal:
+            x = min(max(x, Decimal(-45)), Decimal(45))  # the rest is under any float
             total, term, n = Decimal(0), x, 1
             while abs(term) > abs(total) * Decimal("1e-400"):
                 total, n = total + term, n + 2

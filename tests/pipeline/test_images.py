@@ -250,6 +250,7 @@ EXTREMES = {
     "narrow windows": {"birth_range": (0.5, 0.5 + 1e-9), "persistence_range": (0.2, 0.2 + 1e-12)},
     "narrow and far": {"birth_range": (-1, -1 + 1e-9)},
     "one float wide": {"birth_range": (1, math.nextafter(1, 2))},
+    "wide window": {"birth_range": (-1e9, 1e9)},
 }
 
 
@@ -305,6 +306,18 @@ def test_weights_that_underflow_are_absent(spec: ImageSpec) -> None:
     assert not render(*ragged([[light]]), spec).any()
     outside = raw([[(30.0, 30.1), (3.0, 3.5)]], TGD.replace(weight="power:400"))
     assert not outside.any()
+
+
+@pytest.mark.parametrize("precision", ["float64", "float32"])
+def test_images_under_the_smallest_normal_number_are_zero(precision: str) -> None:
+    """Weights of few digits would else be a bright image of few digits."""
+    tiny = float(np.finfo(precision).tiny)
+    for sigma in (0.2, 1e3):
+        spec = ImageSpec(pixels=8, precision=precision, weight="power:8", sigma=sigma)
+        unit = float(image([(0.0, 1e-3)], spec).max()) / 1e-24
+        least = (tiny / unit) ** (1 / 8)
+        assert not image([(0.0, 0.98 * least)], spec).any()
+        assert image([(0.0, 1.02 * least)], spec).max() > tiny
 
 
 @pytest.mark.parametrize(
