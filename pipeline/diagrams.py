@@ -20,12 +20,6 @@ from pi_cache.specs import DiagramSpec, Status
 from pipeline.fields import Fields
 from pipeline.kernels.path import path_h0, path_h0_ragged
 
-LICENCES = {
-    "native": "MIT",
-    "ripser": "MIT",
-    "gudhi": "MIT (core)",
-    "giotto": "AGPL-3.0",
-}
 INSTALL = {
     "ripser": 'pip install "pi-cache[pipeline]"',
     "gudhi": 'pip install "pi-cache[gudhi]"',
