@@ -23,9 +23,9 @@ from pipeline.plan import Cost, Plan, choose_shard_samples, spread
 from pipeline.shard import USABLE, Clock, diagrams_of, images_of, warm
 from pipeline.sources.base import Source, read_samples
 
-MEASURED = 24
+MEASURED = 12
 MEASURED_SECONDS = 3.0
-MEASURED_BLOCK = 0.03
+MEASURED_BLOCK = 0.005
 """A few samples are timed before a build: at so many places, or as many as these seconds allow; at
 each place as many together as take about so long, up to that number."""
 WRITE_RATE = 3e8
