@@ -29,7 +29,6 @@ KNOWN: dict[str, type | tuple[type, ...]] = {
     "image": Mapping,
 }
 """The names of a saved request, with the type of each."""
-STORED = {"format_version", "key", "algorithm", "fingerprint"}
 DATASET_MAX = "dataset-max"
 DERIVED = ("scan", "construction", "homology", "engine")
 EMBEDDED = ("embedding_dimension", "embedding_delay", "max_length")
