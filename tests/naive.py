@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
@@ -74,3 +75,39 @@ def image(
                     * mass(x, x + birth_width, birth, sigma)
                 )
     return pixels
+
+
+# --- Vietoris-Rips persistence -----------------------------------------------------------------
+
+
+def rips(lengths: np.ndarray, longest: float = math.inf) -> list[list[tuple[float, float]]]:
+    """Sorted H0 and H1 pairs of a small matrix of lengths, by reducing the boundary matrix."""
+    n = len(lengths)
+    simplices = [(0.0, (i,)) for i in range(n)]
+    for size in (2, 3):
+        for corners in itertools.combinations(range(n), size):
+            length = max(float(lengths[a, b]) for a, b in itertools.combinations(corners, 2))
+            if length <= longest:
+                simplices.append((length, corners))
+    simplices.sort(key=lambda simplex: (simplex[0], len(simplex[1]), simplex[1]))
+    place = {corners: k for k, (_, corners) in enumerate(simplices)}
+    reduced: dict[int, set[int]] = {}
+    pairs: list[list[tuple[float, float]]] = [[], [], []]
+    cycles = set()
+    for k, (length, corners) in enumerate(simplices):
+        faces = itertools.combinations(corners, len(corners) - 1) if len(corners) > 1 else ()
+        column = {place[face] for face in faces}
+        while column and max(column) in reduced:
+            column ^= reduced[max(column)]
+        if not column:
+            cycles.add(k)
+            continue
+        low = max(column)
+        reduced[low] = column
+        cycles.discard(low)
+        birth, face = simplices[low]
+        if length > birth:
+            pairs[len(face) - 1].append((birth, length))
+    for k in cycles:
+        pairs[len(simplices[k][1]) - 1].append((simplices[k][0], math.inf))
+    return [sorted(pairs[0]), sorted(pairs[1])]

@@ -1,0 +1,314 @@
+"""Vietoris-Rips H0 and H1, exactly, by a sweep over the edges and their lunes.
+
+Order the edges totally, by length and then by their ends (`pipeline.kernels.edges`). The flag
+complex of the first edges grows by one edge e = (x, y) at a time, and with it by the cone over e
+and the flag complex of its lune, the points joined to both ends by earlier edges:
+
+    L(e) = {z : (x, z) and (y, z) precede e}.
+
+So what changes in homology is the reduced homology of the lune, two dimensions up
+(`pipeline.kernels.lunes`):
+
+    L(e) empty          e joins two components (a death in H0), or begins a loop (a birth in H1);
+    L(e) of c pieces    nothing is born; for a point z_k of each piece the cycles x, z_1, y, z_k,
+                        k = 2..c, are boundaries from now on: relations among the loops, which may
+                        end one each (`pipeline.kernels.loops`);
+    L(e) connected      nothing happens.
+
+An edge longer than the enclosing radius min_x max_y |x - y| changes nothing, since the complex is
+a cone by then. Most often all is over much earlier, when no loop is alive and no longer edge has an
+empty lune (`pipeline.kernels.horizon`); so edges are collected and sorted a batch at a time, each
+half as large again as the last one.
+
+A length is a float32; of clouds it is the square that is rounded (`pipeline.kernels.lengths`).
+Rounding is monotone, so the diagram is exact up to it.
+
+Reference: Koyama, Memoli, Robins and Turner, Faster computation of degree-1 persistent homology
+using the reduced Vietoris-Rips filtration, arXiv 2307.16333.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from pipeline.kernels.bits import words_of
+from pipeline.kernels.edges import collect, quantile, sort
+from pipeline.kernels.horizon import NEIGHBOURS, Near, find_near, longest_bare
+from pipeline.kernels.jit import compiled
+from pipeline.kernels.lengths import (
+    PLAIN,
+    SQUARED,
+    differ_though_small,
+    exponent_of,
+    fill_lengths,
+    fill_rounded,
+    fill_squares,
+    last_key,
+    length_of,
+    merge_repeated,
+    range_of,
+)
+from pipeline.kernels.loops import Loops, make_loops, more_loops
+from pipeline.kernels.lunes import ALIVE, LOOPS, MERGES, Graph, Sets, clear, enter
+
+MOST_POINTS = 8192
+"""Of one cloud. The tables of all pairs take 6 bytes a pair, the edges of a hard case 16 more."""
+FIRST_EDGES = 28.0
+FEWEST_EDGES = 8.0
+"""Edges a point in the first batch: of the first cloud, and of later ones, which learn."""
+GROWTH = 1.5
+"""Edges up to the end of a batch, by those up to the end of the one before."""
+
+
+class Stopped(Exception):
+    """Raised when a computation was told to give up. item: the cloud it was at."""
+
+    def __init__(self, item: int) -> None:
+        super().__init__(f"stopped at cloud {item}")
+        self.item = item
+
+
+def rips_h01(
+    points: np.ndarray,
+    starts: np.ndarray,
+    *,
+    longest: float = math.inf,
+    watch: np.ndarray | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Euclidean diagrams of S clouds: points (P, 2) float64 as (birth, death), offsets (2S+1,).
+
+    points: (N, D) float64, finite; cloud s is points[starts[s]:starts[s+1]], of at most
+    `MOST_POINTS` points. starts: (S+1,) int64. longest: edges up to this length enter.
+    watch: (3,) int64; the number of the cloud at work is written to watch[0], -1 at the end, and
+    the work is given up where watch[1] is set by another thread.
+
+    Diagram 2s is H0 of cloud s, 2s+1 is H1. Pairs of positive persistence come in order of death
+    (H0) or birth (H1), essential classes after them. Lengths are roots, in float32, of squares
+    rounded to float32.
+
+    Raises Stopped. Memory: 6 n**2 bytes for the largest cloud, and 16 for each edge in a batch
+    (most often 5 to 20 % of all n**2 / 2).
+    """
+    columns = np.ascontiguousarray(np.asarray(points, np.float64).T)  # (D, N)
+    return _compute(columns, np.ascontiguousarray(starts, np.int64), longest, watch, squared=True)
+
+
+def rips_h01_of_distances(
+    distances: np.ndarray,
+    starts: np.ndarray,
+    *,
+    longest: float = math.inf,
+    watch: np.ndarray | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """As `rips_h01`, for S symmetric matrices of lengths, of any metric or none.
+
+    distances: float, finite, not negative: the matrices one after the other, flat, row by row.
+    starts: (S+1,) int64, where the points of each begin. Lengths are rounded to float32.
+    """
+    flat = np.ascontiguousarray(distances, np.float64).reshape(1, -1)
+    return _compute(flat, np.ascontiguousarray(starts, np.int64), longest, watch, squared=False)
+
+
+def _compute(
+    values: np.ndarray,
+    starts: np.ndarray,
+    longest: float,
+    watch: np.ndarray | None,
+    *,
+    squared: bool,
+) -> tuple[np.ndarray, np.ndarray]:
+    if watch is None:
+        watch = np.zeros(3, np.int64)
+    largest = int(np.diff(starts).max(initial=0))
+    if largest > MOST_POINTS:
+        raise ValueError(f"a cloud of {largest} points; at most {MOST_POINTS} fit the tables")
+    tables = make_tables(largest)
+    points, offsets, item = _diagrams(values, starts, float(longest), squared, tables, watch)
+    if item >= 0:
+        raise Stopped(item)
+    return points, offsets
+
+
+class Tables(NamedTuple):
+    """Room for all pairs of the largest cloud: flat, so that smaller ones are contiguous too."""
+
+    keys: np.ndarray
+    witness: np.ndarray
+    adjacent: np.ndarray
+
+
+def make_tables(n: int) -> Tables:
+    """Tables for clouds of at most n points."""
+    words = words_of(n)
+    return Tables(np.empty(n * n, np.int32), np.empty(n * n, np.int16), np.empty(n * words, "u8"))
+
+
+@compiled
+def _diagrams(
+    values: np.ndarray,
+    starts: np.ndarray,
+    longest: float,
+    squared: bool,
+    tables: Tables,
+    watch: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray, int]:
+    """Diagrams of all clouds, their ends, and -1, or the number of the cloud where it gave up."""
+    clouds = len(starts) - 1
+    points = np.empty((2 * starts[clouds] + 64, 2))
+    offsets = np.zeros(2 * clouds + 1, np.int64)
+    room = (np.empty(1024, np.int64), np.empty(1024, np.int64))
+    loops = make_loops(1024)
+    batch = FIRST_EDGES
+    begin = 0
+    for s in range(clouds):
+        watch[0] = s
+        n = starts[s + 1] - starts[s]
+        if n == 0:
+            offsets[2 * s + 1 : 2 * s + 3] = offsets[2 * s]
+            continue
+        keys = tables.keys[: n * n].reshape(n, n)
+        roots = squared
+        if squared:
+            cloud = values[:, starts[s] : starts[s + 1]]
+            exponent = exponent_of(range_of(cloud), SQUARED)
+            enclosing, small = fill_squares(cloud, exponent, keys)
+            if small and differ_though_small(cloud, keys):
+                enclosing, small = fill_lengths(cloud, exponent, keys)
+                roots = False
+        else:
+            matrix = values[0, begin : begin + n * n]
+            exponent = exponent_of(matrix.max(), PLAIN)
+            enclosing, small = fill_rounded(matrix, exponent, keys)
+            begin += n * n
+        m = merge_repeated(keys) if small else n
+        graph, sets, near = _views(m, tables)
+        last = last_key(longest, enclosing, exponent, roots)
+        clear(graph)
+        loops, room, swept = _sweep(graph, loops, room, sets, near, batch, last, watch)
+        if swept < 0:
+            return points, offsets, s
+        if m > 1:
+            batch = min(max(1.2 * swept / m, FEWEST_EDGES), m / 2)
+        points = _with_room(points, offsets[2 * s] + m + graph.counts[LOOPS])
+        offsets[2 * s + 1] = _write_h0(graph, exponent, roots, points, offsets[2 * s])
+        offsets[2 * s + 2] = _write_h1(graph, loops, exponent, roots, points, offsets[2 * s + 1])
+    watch[0] = -1
+    return points[: offsets[-1]], offsets, -1
+
+
+@compiled
+def _sweep(
+    graph: Graph,
+    loops: Loops,
+    room: tuple[np.ndarray, np.ndarray],
+    sets: Sets,
+    near: Near,
+    batch: float,
+    last: int,
+    watch: np.ndarray,
+) -> tuple[Loops, tuple[np.ndarray, np.ndarray], int]:
+    """Let edges of key <= last enter until nothing can happen any more.
+
+    batch: edges a point to begin with. Loops and room come back, larger where it took that, and
+    the number of edges that entered, -1 where it gave up.
+    """
+    keys = graph.keys
+    n = len(keys)
+    wanted = batch * n
+    low = -1
+    high = quantile(keys, wanted, last)
+    horizon = last
+    entered = 0
+    while low < last:
+        count = collect(keys, low, high, room[0])
+        while count < 0:
+            larger = min(2 * len(room[0]), n * (n - 1) // 2 + n)
+            room = (np.empty(larger, np.int64), np.empty(larger, np.int64))
+            count = collect(keys, low, high, room[0])
+        edges = sort(room[0], room[1], count)
+        if low < 0 and count > 0:
+            settled = edges[count // 2] >> 32
+            find_near(edges, count, settled, near)
+            horizon = max(longest_bare(keys, settled, last, near), settled)
+        done = 0
+        while True:
+            done = enter(edges, done, count, horizon, graph, loops, sets, watch)
+            if done < 0:
+                return loops, room, -1
+            if done == count or graph.counts[LOOPS] < len(loops.births):
+                break
+            loops = more_loops(loops)
+        entered += done
+        if done < count:
+            break
+        if graph.counts[ALIVE] == 0 and horizon <= high:
+            break
+        wanted *= GROWTH
+        low = high
+        high = min(max(quantile(keys, wanted, last), horizon, low + 1), last)
+    return loops, room, entered
+
+
+@compiled
+def _views(n: int, tables: Tables) -> tuple[Graph, Sets, Near]:
+    """The tables for a cloud of n points, and room to work in."""
+    words = words_of(n)
+    graph = Graph(
+        tables.keys[: n * n].reshape(n, n),
+        tables.adjacent[: n * words].reshape(n, words),
+        tables.witness[: n * n].reshape(n, n),
+        np.empty(n, np.int64),
+        np.empty(n, np.int64),
+        np.zeros(3, np.int64),
+    )
+    lune, rest, front = np.empty((3, words), np.uint64)
+    sets = Sets(lune, rest, front, np.empty(n, np.int64))
+    near = Near(np.zeros((n, NEIGHBOURS), np.int64), np.zeros(n, np.int64), np.empty(n, np.int32))
+    return graph, sets, near
+
+
+@compiled
+def _with_room(points: np.ndarray, needed: int) -> np.ndarray:
+    """The points, in an array for at least so many."""
+    if needed <= len(points):
+        return points
+    larger = np.empty((needed + needed // 2, 2))
+    larger[: len(points)] = points
+    return larger
+
+
+@compiled
+def _write_h0(graph: Graph, exponent: int, roots: bool, points: np.ndarray, place: int) -> int:
+    """Writes the diagram of components from that place on; its end."""
+    components = len(graph.keys) - graph.counts[MERGES]
+    for key in graph.merges[: graph.counts[MERGES]]:
+        points[place, 0] = 0.0
+        points[place, 1] = length_of(key, exponent, roots)
+        place += points[place, 1] > 0
+    for _ in range(components):
+        points[place, 0] = 0.0
+        points[place, 1] = np.inf
+        place += 1
+    return place
+
+
+@compiled
+def _write_h1(
+    graph: Graph, loops: Loops, exponent: int, roots: bool, points: np.ndarray, place: int
+) -> int:
+    """Writes the diagram of loops from that place on; its end."""
+    count = graph.counts[LOOPS]
+    for q in range(count):
+        if loops.deaths[q] >= 0:
+            points[place, 0] = length_of(loops.births[q] >> 32, exponent, roots)
+            points[place, 1] = length_of(loops.deaths[q], exponent, roots)
+            place += points[place, 1] > points[place, 0]
+    for q in range(count):
+        if loops.deaths[q] < 0:
+            points[place, 0] = length_of(loops.births[q] >> 32, exponent, roots)
+            points[place, 1] = np.inf
+            place += 1
+    return place
