@@ -111,3 +111,46 @@ def rips(lengths: np.ndarray, longest: float = math.inf) -> list[list[tuple[floa
     for k in cycles:
         pairs[len(simplices[k][1]) - 1].append((simplices[k][0], math.inf))
     return [sorted(pairs[0]), sorted(pairs[1])]
+
+
+# --- Persistence of images ---------------------------------------------------------------------
+
+
+def cubical_h01(
+    image: np.ndarray, cells: bool, min_persistence: float = 0.0
+) -> tuple[list[tuple[float, float]], list[tuple[float, float]]]:
+    """Sorted pairs of H0, its essential class last, and of H1: by reduction of the boundary matrix.
+
+    Cell (i, j) of the complex is a vertex where both numbers are even, a square where both are odd,
+    and otherwise an edge. Pixels are its vertices, which the others follow, or its squares, which
+    the others precede.
+    """
+    pixels = {
+        (2 * i + cells, 2 * j + cells): float(value) for (i, j), value in np.ndenumerate(image)
+    }
+    values = {
+        (i, j): (min if cells else max)(
+            pixels[p, q] for p in (i - 1, i, i + 1) for q in (j - 1, j, j + 1) if (p, q) in pixels
+        )
+        for i in range(2 * image.shape[0] - 1 + 2 * cells)
+        for j in range(2 * image.shape[1] - 1 + 2 * cells)
+    }
+    order = sorted(values, key=lambda cell: (values[cell], cell[0] % 2 + cell[1] % 2))
+    rank = {cell: r for r, cell in enumerate(order)}
+    reduced: dict[int, set[int]] = {}  # columns by their lowest entry
+    pairs: tuple = ([], [])
+    unpaired = set(range(len(order)))
+    for r, (i, j) in enumerate(order):
+        column = {rank[i + d, j] for d in (-1, 1) if i % 2}
+        column |= {rank[i, j + d] for d in (-1, 1) if j % 2}
+        while column and max(column) in reduced:
+            column ^= reduced[max(column)]
+        if column:
+            low = max(column)
+            reduced[low] = column
+            unpaired -= {low, r}
+            birth, death = values[order[low]], values[i, j]
+            if death - birth > min_persistence:
+                pairs[order[low][0] % 2 + order[low][1] % 2].append((birth, death))
+    (essential,) = unpaired
+    return [*sorted(pairs[0]), (values[order[essential]], math.inf)], sorted(pairs[1])

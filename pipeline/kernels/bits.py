@@ -18,7 +18,7 @@ ZERO = np.uint64(0)
 ONE = np.uint64(1)
 
 
-@intrinsic
+@intrinsic  # type: ignore[untyped-decorator]
 def first_bit(typing_context: Any, word: Any) -> Any:
     """Position of the lowest set bit of a word that is not zero."""
 
@@ -28,7 +28,7 @@ def first_bit(typing_context: Any, word: Any) -> Any:
     return numba.int64(numba.uint64), generate
 
 
-@intrinsic
+@intrinsic  # type: ignore[untyped-decorator]
 def last_bit(typing_context: Any, word: Any) -> Any:
     """Position of the highest set bit of a word that is not zero."""
 
@@ -46,13 +46,13 @@ def words_of(most: int) -> int:
 
 
 @compiled
-def bit(number: int) -> int:
+def bit(number: int) -> Any:
     """The word in which only this number's bit is set."""
-    return ONE << np.uint64(number & 63)  # type: ignore[return-value]
+    return ONE << np.uint64(number & 63)
 
 
 @compiled
-def near_in_word(word: int, number: int) -> int:
+def near_in_word(word: Any, number: int) -> int:
     """Position in a word that is not zero: of the first bit from number's on, else of the last."""
     above = word >> np.uint64(number & 63)
     return (number & 63) + first_bit(above) if above != ZERO else last_bit(word)  # type: ignore[no-any-return]

@@ -7,6 +7,8 @@ lengths first and breaks ties by i and j: a total order.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from pipeline.kernels.jit import compiled
@@ -24,8 +26,8 @@ def collect(keys: np.ndarray, low: int, high: int, edges: np.ndarray) -> int:
     keys: (n, n) int32, symmetric. -1 where `edges` might be too short for a row.
     """
     n = len(keys)
-    low = np.int32(low)
-    high = np.int32(high)
+    above: Any = np.int32(low)  # of the same type, or the comparisons would widen
+    up_to: Any = np.int32(high)
     count = 0
     for i in range(n - 1):
         row = keys[i][i + 1 :]
@@ -37,14 +39,14 @@ def collect(keys: np.ndarray, low: int, high: int, edges: np.ndarray) -> int:
             block = row[start : start + BLOCK]
             some = np.int32(0)
             for j in range(BLOCK):
-                some += np.int32((block[j] <= high) & (block[j] > low))
+                some += np.int32((block[j] <= up_to) & (block[j] > above))
             if some:
                 for j in range(BLOCK):
                     edges[count] = (np.int64(block[j]) << 32) | (first + start + j)
-                    count += (block[j] <= high) & (block[j] > low)
+                    count += (block[j] <= up_to) & (block[j] > above)
         for j in range(whole, len(row)):
             edges[count] = (np.int64(row[j]) << 32) | (first + j)
-            count += (row[j] <= high) & (row[j] > low)
+            count += (row[j] <= up_to) & (row[j] > above)
     return count
 
 
@@ -67,23 +69,27 @@ def sort(edges: np.ndarray, scratch: np.ndarray, count: int) -> np.ndarray:
         bits += 1
     passes = (bits + DIGIT - 1) // DIGIT
     width = (bits + passes - 1) // passes if passes else 0
-    starts = np.empty(1 << DIGIT, np.int32)
+    mask = (1 << width) - 1
+    starts = np.zeros((3, 1 << DIGIT), np.int32)
+    for e in range(count):
+        key = (edges[e] >> 32) - lowest
+        starts[0, key & mask] += 1
+        starts[1, (key >> width) & mask] += 1
+        starts[2, (key >> 2 * width) & mask] += 1
     for digit in range(passes):
-        shift = digit * width
-        mask = (1 << width) - 1
-        starts[: mask + 1] = 0
-        for e in range(count):
-            starts[(((edges[e] >> 32) - lowest) >> shift) & mask] += 1
+        shift = 32 + digit * width
+        place = starts[digit]
         total = np.int32(0)
         for value in range(mask + 1):
-            here = starts[value]
-            starts[value] = total
+            here = place[value]
+            place[value] = total
             total += here
+        base = lowest << 32
         for e in range(count):
             edge = edges[e]
-            value = (((edge >> 32) - lowest) >> shift) & mask
-            scratch[starts[value]] = edge
-            starts[value] += 1
+            value = ((edge - base) >> shift) & mask
+            scratch[place[value]] = edge
+            place[value] += 1
         edges, scratch = scratch, edges
     return edges
 

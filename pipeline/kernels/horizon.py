@@ -107,7 +107,7 @@ def _mark_open(keys: np.ndarray, x: int, near: Near, open_: np.ndarray) -> None:
 
 @compiled
 def _may_be_bare(keys: np.ndarray, x: int, y: int, near: Near) -> bool:
-    """Whether no point is strictly nearer to both ends; the near neighbours of y are tried first."""
+    """Whether no point is strictly nearer to both ends; near neighbours of y are tried first."""
     key = keys[x, y]
     for t in range(near.known[y]):
         z = near.of[y, t]
@@ -118,4 +118,4 @@ def _may_be_bare(keys: np.ndarray, x: int, y: int, near: Near) -> bool:
     inside = np.int32(0)
     for z in range(len(of_x)):
         inside += np.int32((of_x[z] < key) & (of_y[z] < key))
-    return inside == 0
+    return bool(inside == 0)

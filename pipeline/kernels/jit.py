@@ -45,7 +45,8 @@ def _cached(kernel: Kernel, **options: Any) -> Kernel:
     before = numba.config.CACHE_DIR
     numba.config.CACHE_DIR = str(cache_folder())  # read when a function is decorated
     try:
-        return numba.njit(cache=True, nogil=True, **options)(kernel)  # type: ignore[no-any-return]
+        njit = numba.njit(cache=True, nogil=True, no_cfunc_wrapper=True, **options)
+        return njit(kernel)  # type: ignore[no-any-return]
     finally:
         numba.config.CACHE_DIR = before
 

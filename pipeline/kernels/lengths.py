@@ -109,7 +109,7 @@ def enclosing_and_small(keys: np.ndarray) -> tuple[int, bool]:
             few += np.int32(row[j] < SMALLEST_NORMAL)
         enclosing = min(enclosing, farthest)
         small += few
-    return np.int64(enclosing), small > n
+    return int(enclosing), bool(small > n)
 
 
 @compiled

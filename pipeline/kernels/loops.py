@@ -62,9 +62,11 @@ def more_loops(loops: Loops) -> Loops:
     """The same loops with room for twice as many."""
     most, words = loops.relations.shape
     more = make_loops(2 * most)
-    more.births[:most] = loops.births
-    more.deaths[:most] = loops.deaths
-    more.relations[:most, :words] = loops.relations
+    for q in range(most):
+        more.births[q] = loops.births[q]
+        more.deaths[q] = loops.deaths[q]
+        for w in range(words):
+            more.relations[q, w] = loops.relations[q, w]
     return more
 
 
@@ -116,7 +118,7 @@ def _express(
     loops: Loops,
     count: int,
 ) -> None:
-    """Adds the coordinates of the cycle to the column. The heap holds edges still to be replaced."""
+    """Adds the coordinates of the cycle to the column; the heap has edges to be replaced."""
     heap = loops.heap
     size = 0
     for corner in range(4):
@@ -129,12 +131,10 @@ def _express(
             continue
         a = (edge >> 16) & 0xFFFF
         b = edge & 0xFFFF
-        z = np.int64(witness[a, b])
+        z = int(witness[a, b])
         if z >= 0:
             if size + 2 > len(heap):
-                larger = np.empty(2 * len(heap), np.int64)
-                larger[:size] = heap[:size]
-                heap = larger
+                heap = np.append(heap, heap)
             size = _push(heap, size, _edge(keys, a, z))
             size = _push(heap, size, _edge(keys, z, b))
         elif z < FOREST:
@@ -148,7 +148,7 @@ def _express(
 def _edge(keys: np.ndarray, a: int, b: int) -> int:
     low = min(a, b)
     high = max(a, b)
-    return (np.int64(keys[low, high]) << 32) | (low << 16) | high
+    return (int(keys[low, high]) << 32) | (low << 16) | high
 
 
 @compiled

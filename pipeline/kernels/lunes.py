@@ -3,8 +3,12 @@
 The lune of an edge (x, y) is the set of points joined to both ends by earlier edges; see
 `pipeline.kernels.rips` for what follows from its pieces. Neighbours are kept as bits, so a lune is
 the AND of two rows. Most edges are settled by one point of the lune that is joined to all others:
-three rows, no branch. Points near the middle of (x, y) in the order of the data are tried first,
-since that order usually follows some curve through space or time.
+three rows, and nothing else is asked.
+
+Such a point is guessed: the witness of the edge from y to the nearest neighbour of x, or from x to
+that of y; else a point of the lune near the middle of (x, y) in the order of the data, which often
+follows a curve through space or time. A few edges are guessed ahead of their turn, so that their
+memory accesses overlap; where an end has been joined to something meanwhile, the guess is void.
 """
 
 from __future__ import annotations
@@ -13,10 +17,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from pipeline.kernels.bits import ZERO, bit, near_in_set, near_in_word
+from pipeline.kernels.bits import ONE, ZERO, bit, near_in_set, near_in_word
 from pipeline.kernels.jit import compiled, inlined
 from pipeline.kernels.loops import FOREST, Loops, mark, relate
 
+AHEAD = 8
+"""Edges that are guessed together."""
 MERGES, LOOPS, ALIVE = 0, 1, 2
 """Places in the counts of a graph."""
 
@@ -38,13 +44,32 @@ class Graph(NamedTuple):
     counts: np.ndarray
 
 
-class Sets(NamedTuple):
-    """Scratch: sets of points as bits, (words,) each; pieces (n,) int64."""
+class Scratch(NamedTuple):
+    """Room to work in.
+
+    lune, rest, front: (words,) uint64, sets of points. pieces: (n,) int64. guesses: (AHEAD,) int64.
+    changed: (n,) int64, by point, when last it was joined to something.
+    """
 
     lune: np.ndarray
     rest: np.ndarray
     front: np.ndarray
     pieces: np.ndarray
+    guesses: np.ndarray
+    changed: np.ndarray
+
+
+@compiled
+def make_scratch(n: int, words: int) -> Scratch:
+    """Room for a graph of n points."""
+    return Scratch(
+        np.empty(words, np.uint64),
+        np.empty(words, np.uint64),
+        np.empty(words, np.uint64),
+        np.empty(n, np.int64),
+        np.empty(AHEAD, np.int64),
+        np.empty(n, np.int64),
+    )
 
 
 @compiled
@@ -63,55 +88,63 @@ def enter(
     first: int,
     count: int,
     horizon: int,
+    nearest: np.ndarray,
     graph: Graph,
     loops: Loops,
-    sets: Sets,
+    scratch: Scratch,
     watch: np.ndarray,
 ) -> int:
     """Let edges[first:count], which are in order, enter the graph; the place where this stopped.
 
     It is `count` when all are in. It is less when no loop is alive and the next edge is longer
     than `horizon`, or when there is no room for another loop. It is -1 when watch[1] is set.
+    nearest: (n, ...) int64, nearest[x, 0] is a point near x.
     """
     # A name a field: taking one from a tuple counts references, which takes longer than an edge.
+    keys = graph.keys
     adjacent = graph.adjacent
     witness = graph.witness
-    keys = graph.keys
     parent = graph.parent
     merges = graph.merges
     counts = graph.counts
     births = loops.births
     deaths = loops.deaths
-    lune = sets.lune
-    rest = sets.rest
-    pieces = sets.pieces
-    words = adjacent.shape[1]
+    lune = scratch.lune
+    rest = scratch.rest
+    pieces = scratch.pieces
+    guesses = scratch.guesses
+    changed = scratch.changed
+    changed[:] = -1
     for e in range(first, count):
+        if (e - first) & (AHEAD - 1) == 0:
+            if watch[1]:
+                return -1
+            _guess(edges[e : min(e + AHEAD, count)], nearest, adjacent, witness, guesses)
+            guessed = e
         edge = edges[e]
         key = edge >> 32
         x = (edge >> 16) & 0xFFFF
         y = edge & 0xFFFF
         if counts[ALIVE] == 0 and key > horizon:
             return e
-        if e & 1023 == 0 and watch[1]:
-            return -1
-        middle = (x + y) >> 1
-        z = -1
-        word = adjacent[x, middle >> 6] & adjacent[y, middle >> 6]
-        if word != ZERO:
-            z = (middle & -64) + near_in_word(word, middle)
+        z = guesses[e - guessed]
+        if z >= 0 and changed[x] != guessed and changed[y] != guessed:
+            witness[x, y] = z
         else:
-            some = ZERO
-            for w in range(words):
-                lune[w] = adjacent[x, w] & adjacent[y, w]
-                some |= lune[w]
-            if some != ZERO:
-                z = near_in_set(lune, middle)
-        if z < 0:
-            a = _root(parent, x)
-            b = _root(parent, y)
-            if a != b:
-                parent[a] = b
+            middle = (x + y) >> 1
+            z = _in_lune(x, y, adjacent, middle, lune)
+            if z >= 0:
+                witness[x, y] = z
+                if not _is_connected(x, y, z, adjacent, middle, lune, rest):
+                    found = _find_pieces(x, y, adjacent, middle, scratch)
+                    witness[x, y] = pieces[0]
+                    for k in range(1, found):
+                        square = (x, pieces[0], y, pieces[k])
+                        if counts[ALIVE] and relate(
+                            square, key, keys, witness, loops, counts[LOOPS]
+                        ):
+                            counts[ALIVE] -= 1
+            elif _join(parent, x, y):
                 merges[counts[MERGES]] = key
                 counts[MERGES] += 1
                 witness[x, y] = FOREST
@@ -123,29 +156,61 @@ def enter(
                 witness[x, y] = mark(counts[LOOPS])
                 counts[LOOPS] += 1
                 counts[ALIVE] += 1
-        else:
-            witness[x, y] = z
-            some = ZERO
-            for w in range(words):
-                some |= adjacent[x, w] & adjacent[y, w] & ~adjacent[z, w]
-            if some != ZERO and not _is_connected(x, y, z, adjacent, middle, lune, rest):
-                found = _find_pieces(x, y, adjacent, middle, sets)
-                witness[x, y] = pieces[0]
-                for k in range(1, found):
-                    square = (x, pieces[0], y, pieces[k])
-                    if counts[ALIVE] and relate(square, key, keys, witness, loops, counts[LOOPS]):
-                        counts[ALIVE] -= 1
         adjacent[x, y >> 6] |= bit(y)
         adjacent[y, x >> 6] |= bit(x)
+        changed[x] = guessed
+        changed[y] = guessed
     return count
 
 
+@inlined
+def _guess(
+    edges: np.ndarray,
+    nearest: np.ndarray,
+    adjacent: np.ndarray,
+    witness: np.ndarray,
+    guesses: np.ndarray,
+) -> None:
+    """For each edge a point of the lune that is joined to all of it, or -1 where none is found."""
+    words = adjacent.shape[1]
+    for t in range(len(edges)):
+        x = (edges[t] >> 16) & 0xFFFF
+        y = edges[t] & 0xFFFF
+        middle = (x + y) >> 1
+        word = adjacent[x, middle >> 6] & adjacent[y, middle >> 6]
+        some = word if word != ZERO else ONE
+        z = (middle & -64) + near_in_word(some, middle)
+        z = z if word != ZERO else -1
+        near = nearest[x, 0]
+        other = int(witness[min(near, y), max(near, y)])
+        z = other if _is_in_lune(other, x, y, adjacent) else z
+        near = nearest[y, 0]
+        other = int(witness[min(near, x), max(near, x)])
+        z = other if _is_in_lune(other, x, y, adjacent) else z
+        known = z if z >= 0 else x
+        missing = ZERO
+        for w in range(words):
+            missing |= adjacent[x, w] & adjacent[y, w] & ~adjacent[known, w]
+        guesses[t] = z if missing == ZERO else -1
+
+
+@inlined
+def _is_in_lune(z: int, x: int, y: int, adjacent: np.ndarray) -> bool:
+    """Whether z, which may be any number, is a point of the lune."""
+    is_point = (z >= 0) & (z < len(adjacent))
+    point = z if is_point else 0
+    word = adjacent[x, point >> 6] & adjacent[y, point >> 6]
+    return is_point & ((word & bit(point)) != ZERO)  # type: ignore[no-any-return]
+
+
 @compiled
-def _root(parent: np.ndarray, x: int) -> int:
-    while parent[x] != x:
-        parent[x] = parent[parent[x]]
-        x = parent[x]
-    return x
+def _in_lune(x: int, y: int, adjacent: np.ndarray, middle: int, lune: np.ndarray) -> int:
+    """A point of the lune, close to that number; -1 where it is empty. Writes the lune."""
+    some = ZERO
+    for w in range(len(lune)):
+        lune[w] = adjacent[x, w] & adjacent[y, w]
+        some |= lune[w]
+    return near_in_set(lune, middle) if some != ZERO else -1
 
 
 @inlined
@@ -163,12 +228,12 @@ def _is_connected(
     False is no answer: a search must decide.
     """
     words = len(lune)
+    left = ZERO
     for w in range(words):
-        lune[w] = adjacent[x, w] & adjacent[y, w]
         rest[w] = lune[w] & ~adjacent[z, w]
-    touching = ONE_AT_LEAST
-    left = ONE_AT_LEAST
-    while touching != ZERO and left != ZERO:
+        left |= rest[w]
+    touching = ONE
+    while left != ZERO and touching != ZERO:
         point = near_in_set(rest, middle)
         touching = ZERO
         left = ZERO
@@ -176,17 +241,15 @@ def _is_connected(
             touching |= adjacent[point, w] & lune[w] & ~rest[w]
             rest[w] &= ~adjacent[point, w]
             left |= rest[w]
-    return touching != ZERO
-
-
-ONE_AT_LEAST = ~ZERO
+    return touching != ZERO  # type: ignore[no-any-return]
 
 
 @compiled
-def _find_pieces(x: int, y: int, adjacent: np.ndarray, middle: int, sets: Sets) -> int:
-    """Number of pieces of the lune, and in sets.pieces a point of each; breadth first."""
-    rest = sets.rest
-    front = sets.front
+def _find_pieces(x: int, y: int, adjacent: np.ndarray, middle: int, scratch: Scratch) -> int:
+    """Number of pieces of the lune, and in scratch.pieces a point of each; breadth first."""
+    rest = scratch.rest
+    front = scratch.front
+    pieces = scratch.pieces
     words = len(rest)
     left = ZERO
     for w in range(words):
@@ -196,7 +259,7 @@ def _find_pieces(x: int, y: int, adjacent: np.ndarray, middle: int, sets: Sets) 
     found = 0
     while left != ZERO:
         point = near_in_set(rest, middle)
-        sets.pieces[found] = point
+        pieces[found] = point
         found += 1
         rest[point >> 6] &= ~bit(point)
         while point >= 0:
@@ -208,3 +271,20 @@ def _find_pieces(x: int, y: int, adjacent: np.ndarray, middle: int, sets: Sets) 
                 left |= rest[w]
             point = near_in_set(front, middle) if left != ZERO else -1
     return found
+
+
+@compiled
+def _join(parent: np.ndarray, x: int, y: int) -> bool:
+    """Whether two points were in different components; they are in one from now on."""
+    a = _root(parent, x)
+    b = _root(parent, y)
+    parent[a] = b
+    return a != b
+
+
+@compiled
+def _root(parent: np.ndarray, x: int) -> int:
+    while parent[x] != x:
+        parent[x] = parent[parent[x]]
+        x = parent[x]
+    return x

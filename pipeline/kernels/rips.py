@@ -30,7 +30,7 @@ using the reduced Vietoris-Rips filtration, arXiv 2307.16333.
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -52,7 +52,7 @@ from pipeline.kernels.lengths import (
     range_of,
 )
 from pipeline.kernels.loops import Loops, make_loops, more_loops
-from pipeline.kernels.lunes import ALIVE, LOOPS, MERGES, Graph, Sets, clear, enter
+from pipeline.kernels.lunes import ALIVE, LOOPS, MERGES, Graph, Scratch, clear, enter, make_scratch
 
 MOST_POINTS = 8192
 """Of one cloud. The tables of all pairs take 6 bytes a pair, the edges of a hard case 16 more."""
@@ -184,10 +184,10 @@ def _diagrams(
             enclosing, small = fill_rounded(matrix, exponent, keys)
             begin += n * n
         m = merge_repeated(keys) if small else n
-        graph, sets, near = _views(m, tables)
+        graph, scratch, near = _views(m, tables)
         last = last_key(longest, enclosing, exponent, roots)
         clear(graph)
-        loops, room, swept = _sweep(graph, loops, room, sets, near, batch, last, watch)
+        loops, room, swept = _sweep(graph, loops, room, scratch, near, batch, last, watch)
         if swept < 0:
             return points, offsets, s
         if m > 1:
@@ -204,7 +204,7 @@ def _sweep(
     graph: Graph,
     loops: Loops,
     room: tuple[np.ndarray, np.ndarray],
-    sets: Sets,
+    scratch: Scratch,
     near: Near,
     batch: float,
     last: int,
@@ -218,7 +218,7 @@ def _sweep(
     keys = graph.keys
     n = len(keys)
     wanted = batch * n
-    low = -1
+    low: Any = np.int64(-1)  # a plain constant would be compiled for once more
     high = quantile(keys, wanted, last)
     horizon = last
     entered = 0
@@ -233,9 +233,9 @@ def _sweep(
             settled = edges[count // 2] >> 32
             find_near(edges, count, settled, near)
             horizon = max(longest_bare(keys, settled, last, near), settled)
-        done = 0
+        done: Any = np.int64(0)
         while True:
-            done = enter(edges, done, count, horizon, graph, loops, sets, watch)
+            done = enter(edges, done, count, horizon, near.of, graph, loops, scratch, watch)
             if done < 0:
                 return loops, room, -1
             if done == count or graph.counts[LOOPS] < len(loops.births):
@@ -253,7 +253,7 @@ def _sweep(
 
 
 @compiled
-def _views(n: int, tables: Tables) -> tuple[Graph, Sets, Near]:
+def _views(n: int, tables: Tables) -> tuple[Graph, Scratch, Near]:
     """The tables for a cloud of n points, and room to work in."""
     words = words_of(n)
     graph = Graph(
@@ -264,10 +264,9 @@ def _views(n: int, tables: Tables) -> tuple[Graph, Sets, Near]:
         np.empty(n, np.int64),
         np.zeros(3, np.int64),
     )
-    lune, rest, front = np.empty((3, words), np.uint64)
-    sets = Sets(lune, rest, front, np.empty(n, np.int64))
+    scratch = make_scratch(n, words)
     near = Near(np.zeros((n, NEIGHBOURS), np.int64), np.zeros(n, np.int64), np.empty(n, np.int32))
-    return graph, sets, near
+    return graph, scratch, near
 
 
 @compiled
@@ -276,7 +275,9 @@ def _with_room(points: np.ndarray, needed: int) -> np.ndarray:
     if needed <= len(points):
         return points
     larger = np.empty((needed + needed // 2, 2))
-    larger[: len(points)] = points
+    for p in range(len(points)):
+        larger[p, 0] = points[p, 0]
+        larger[p, 1] = points[p, 1]
     return larger
 
 
