@@ -49,14 +49,18 @@ class UnknownSource(SourceError, InvalidSpec):
 
 
 class SampleError(PiCacheError, ValueError):
-    """One sample that cannot be used; `status` is the code that the store keeps for it."""
+    """One sample that cannot be used; `status` is the code that the store keeps for it.
 
-    def __init__(self, status: int, message: str) -> None:
+    field: where several fields were computed together, the position of the one that failed.
+    """
+
+    def __init__(self, status: int, message: str, field: int | None = None) -> None:
         super().__init__(message)
         self.status = status
+        self.field = field
 
-    def __reduce__(self) -> tuple[type[SampleError], tuple[int, str]]:
-        return type(self), (self.status, str(self))
+    def __reduce__(self) -> tuple[type[SampleError], tuple[int, str, int | None]]:
+        return type(self), (self.status, str(self), self.field)
 
 
 class EngineNotInstalled(PiCacheError, ImportError):

@@ -21,6 +21,8 @@ from pi_cache.errors import InvalidSpec, UnsupportedFormat
 
 ALGORITHM_VERSION = 1
 """Raised when the same spec gives other numbers; part of every key."""
+ALGORITHM_VERSIONS = {("ripser", "rips"): 2, ("giotto", "rips"): 2}
+"""Of an engine and a filtration that changed alone: lengths of clouds far from zero."""
 
 SPEC_FORMAT = 1
 
@@ -28,21 +30,23 @@ FILTRATIONS = ("sublevel", "superlevel", "cubical", "rips")
 SCANS = ("rows", "columns", "both")
 CONSTRUCTIONS = ("cells", "vertices")
 ENGINES = ("native", "ripser", "gudhi", "giotto")
-DEFAULT_ENGINE = {
-    "sublevel": "native",
-    "superlevel": "native",
-    "cubical": "gudhi",
-    "rips": "ripser",
-}
+METRICS = ("euclidean", "manhattan", "chebyshev", "cosine")
+"""Lengths between the points of a cloud; a distance matrix has its own, `PRECOMPUTED`."""
+PRECOMPUTED = "precomputed"
 HOMOLOGY = {"sublevel": (0,), "superlevel": (0,), "cubical": (0, 1), "rips": (0, 1)}
 """Dimensions that are computed when none is named."""
-SAMPLE_KINDS = ("image", "signal", "cloud")
+SAMPLE_KINDS = ("image", "signal", "cloud", "distances")
 GRIDS = ("regular", "legacy-persim")
 NORMALISATIONS = ("own-max", "none", "dataset-max")
 ROW_ORDERS = ("ascending", "descending")
 ROUNDINGS = ("nearest", "truncate")
 DTYPES = ("float16", "float32", "float64", "uint8")
 PRECISIONS = ("float64", "float32")
+
+
+def default_engine(filtration: str, homology: tuple[int, ...]) -> str:
+    """The engine where none is named: this project's own, and a library for what it has not."""
+    return "ripser" if filtration == "rips" and max(homology) > 1 else "native"
 
 
 class Status(enum.IntEnum):
@@ -204,12 +208,14 @@ class DiagramSpec(_Spec):
     filtration: `sublevel`/`superlevel` (H0 of a path graph: a signal, or an image channel read
     along `scan`), `cubical` (sub-level sets of an image, `construction` says whether a pixel is a
     cell or a vertex), `rips` (Vietoris-Rips of a cloud: given points, the (x, y, intensity) cloud
-    of an image channel, or the delay embedding of a signal).
+    of an image channel, or the delay embedding of a signal; or of a distance matrix).
     homology: dimensions, ascending; none named means all that are usual for the filtration.
     centre, scale: each channel of a signal has its mean subtracted, then is divided by `scale`.
     precision: values are rounded to this type before the topology; `float32` is what ripser does.
     min_persistence: pairs are kept when their persistence is strictly greater.
     max_length: largest edge of a Rips filtration; None for the whole one.
+    metric: length of an edge between points of a cloud; `precomputed` where samples are distance
+    matrices.
     """
 
     filtration: str = "sublevel"
@@ -223,18 +229,19 @@ class DiagramSpec(_Spec):
     scale: float = 1.0
     precision: str = "float64"
     min_persistence: float = 0.0
+    metric: str = "euclidean"
     engine: str = ""
 
     def __post_init__(self) -> None:
         checks = _Checks("DiagramSpec")
         checks.choice("filtration", self.filtration, FILTRATIONS)
         checks.done()
-        self._set("engine", self.engine or DEFAULT_ENGINE[self.filtration])
         if self.filtration == "cubical" and self.construction is None:
             self._set("construction", "cells")
         given: Any = self.homology
         dimensions = (given,) if isinstance(given, int) else given or HOMOLOGY[self.filtration]
         self._set("homology", tuple(sorted({_whole(k, "homology") for k in dimensions})))
+        self._set("engine", self.engine or default_engine(self.filtration, self.homology))
         self._set("scale", _number(self.scale, "scale"))
         checks.that(
             isinstance(self.centre, bool), f"centre must be true or false, got {self.centre!r}"
@@ -272,9 +279,20 @@ class DiagramSpec(_Spec):
         if self.max_length is not None:
             checks.that(self.filtration == "rips", "max_length applies to rips only")
             checks.that(self.max_length > 0, "max_length must be positive")
+        checks.choice("metric", self.metric, (*METRICS, PRECOMPUTED))
+        checks.that(
+            self.filtration == "rips" or self.metric == "euclidean", "metric applies to rips only"
+        )
         checks.that(self.scale > 0, f"scale must be positive, got {self.scale:g}")
         checks.that(self.min_persistence >= 0, "min_persistence must not be negative")
         checks.done()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values. The usual metric is left out, so that older keys stay as they are."""
+        document = _Spec.to_dict(self)  # a slotted class is made twice, and `super` has the first
+        if self.metric == "euclidean":
+            del document["metric"]
+        return document
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -361,6 +379,10 @@ class ImageSpec(_Spec):
         return None if self.essential == "drop" else float(self.essential.removeprefix("clip:"))
 
 
+def _plural(sample: str) -> str:
+    return "distance matrices" if sample == "distances" else f"{sample}s"
+
+
 def _parse_weight(value: str) -> str:
     """`one`, `linear`, `relative` or `power:N`; `power:0` and `power:1` have their own names."""
     if value in ("one", "linear", "relative"):
@@ -382,26 +404,45 @@ def _parse_essential(value: str) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoreSpec(_Spec):
-    """Everything that decides the numbers in a store. recipe: the name it was asked for by."""
+    """Everything that decides the numbers in a store.
+
+    algorithm: the version of what computes them, 0 for that of this release. recipe: the name it
+    was asked for by.
+    """
 
     source: SourceSpec
     diagram: DiagramSpec
     image: ImageSpec
-    algorithm: int = ALGORITHM_VERSION
+    algorithm: int = 0
     recipe: str = field(default="", compare=False)
 
     def __post_init__(self) -> None:
+        computed_by = (self.diagram.engine, self.diagram.filtration)
+        current = ALGORITHM_VERSIONS.get(computed_by, ALGORITHM_VERSION)
+        self._set("algorithm", _whole(self.algorithm, "algorithm") or current)
         checks = _Checks("StoreSpec")
         sample, spec = self.source.sample, self.diagram
         path = spec.filtration in ("sublevel", "superlevel")
-        if path:
-            checks.that(sample != "cloud", f"{spec.filtration} needs signals or images, not clouds")
+        checks.that(
+            not path or sample in ("signal", "image"),
+            f"{spec.filtration} needs signals or images, not {_plural(sample)}",
+        )
+        if sample == "distances" and spec.filtration == "rips" and spec.metric == "euclidean":
+            self._set("diagram", spec.replace(metric=PRECOMPUTED))
+        checks.that(
+            sample != "distances" or spec.metric in ("euclidean", PRECOMPUTED),
+            f"distance matrices have a metric of their own, so {spec.metric} does not apply",
+        )
+        checks.that(
+            sample == "distances" or spec.metric != PRECOMPUTED,
+            f"metric precomputed needs distance matrices, not {_plural(sample)}",
+        )
         if sample == "image" and path and spec.scan is None:
             self._set("diagram", spec.replace(scan="rows"))
         checks.that(spec.scan is None or sample == "image", "scan applies to images only")
         checks.that(
             spec.filtration != "cubical" or sample == "image",
-            f"cubical needs images, not {sample}s",
+            f"cubical needs images, not {_plural(sample)}",
         )
         embedded = spec.embedding_dimension is not None
         checks.that(not embedded or sample == "signal", "a delay embedding applies to signals only")

@@ -15,10 +15,18 @@ from pi_cache.ledger import Build, finish, missing_shards
 from pi_cache.manifest import StoreManifest, merged
 from pi_cache.reader import Store, open_store
 from pi_cache.specs import DiagramSpec, ImageSpec, StoreSpec
-from pipeline.diagrams import engine_of
+from pipeline.engines import ENGINES, engine_of
 from pipeline.executors import EXECUTORS, granted_cores, single_threaded
 from pipeline.plan import Cost
-from pipeline.prepare import Options, Say, differing_layout, find_begun, measure, prepare
+from pipeline.prepare import (
+    Options,
+    Say,
+    check_size,
+    differing_layout,
+    find_begun,
+    measure,
+    prepare,
+)
 from pipeline.shard import (
     Clock,
     ShardResult,
@@ -113,6 +121,8 @@ def build(
         )
     with clock("start_up"), single_threaded():
         engine_of(spec.diagram)
+        if catalogue.with_diagrams(root, spec) is None:
+            check_size(source, spec)
         warm(spec)
     dataset_max = None
     if image.normalise == "dataset-max":
@@ -122,7 +132,7 @@ def build(
         donor = catalogue.with_diagrams(root, spec)
         cost = _cost(source, spec, root, options) if donor is None else None
         begun = prepare(source, spec, cost, root=root, options=options, say=say)
-        tasks = _tasks(source, begun, donor, dataset_max)
+        tasks = _tasks(source, begun, donor, dataset_max, options.time_limit)
     kept = begun.shards - len(tasks)
     if donor is not None and tasks:
         say(f"diagrams are taken from {donor}: no topology is computed")
@@ -173,12 +183,16 @@ def find_finished(root: Path, spec: StoreSpec, say: Say = lambda text: None) -> 
 
 
 def _tasks(
-    source: Source, begun: Build, donor: Path | None, dataset_max: float | None
+    source: Source,
+    begun: Build,
+    donor: Path | None,
+    dataset_max: float | None,
+    time_limit: float | None,
 ) -> list[ShardTask]:
     missing = missing_shards(begun)
     ranges = [begun.sample_range(k) for k in missing]
     return [
-        ShardTask(begun, k, source[r.start : r.stop], donor, dataset_max)
+        ShardTask(begun, k, source[r.start : r.stop], donor, dataset_max, time_limit)
         for k, r in zip(missing, ranges, strict=True)
     ]
 
@@ -188,7 +202,7 @@ def _cost(source: Source, spec: StoreSpec, root: Path, options: Options) -> Cost
     decided = options.shard_samples is not None or find_begun(root, spec) is not None
     if decided and (options.executor is not None or options.workers is not None):
         return None
-    return measure(source, spec)
+    return measure(source, spec, time_limit=options.time_limit)
 
 
 def _run(
@@ -248,11 +262,10 @@ def _dataset_max(
 
 def library_versions(engine: str) -> dict[str, str]:
     """Versions of what computes, by name, for the record."""
-    names = {"native": [], "ripser": ["ripser"], "gudhi": ["gudhi"], "giotto": ["giotto-tda"]}
     found = {}
-    for name in ("pi-cache", "numba", "scipy", *names[engine]):
+    for name in ("pi-cache", "numba", "scipy"):
         try:
             found[name] = version(name)
         except PackageNotFoundError:
             continue
-    return found
+    return found | ENGINES[engine].versions()

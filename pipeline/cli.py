@@ -16,7 +16,7 @@ from pi_cache.cli import CONTEXT, cache_option, examples, json_option
 from pi_cache.errors import InvalidSpec, PiCacheError
 from pi_cache.reader import open_store
 from pi_cache.specs import StoreSpec
-from pipeline.options import HOW_OPTIONS, WHAT_OPTIONS, numbers, opened, with_options
+from pipeline.options import HOW_OPTIONS, TIME_LIMIT, WHAT_OPTIONS, numbers, opened, with_options
 
 MISUSE, INTERRUPTED = 2, 130
 
@@ -156,6 +156,49 @@ def recipes(name: str | None, as_json: bool) -> None:
             for title, lines in parts.items():
                 for line in lines:
                     click.echo(f"  {title}: {line}")
+
+
+@examples(
+    "pipeline engines",
+    "pipeline engines --compare digits --limit 8",
+    "pipeline engines --compare digits --filtration rips --limit 4 --json",
+)
+@cli.command()
+@click.option("--compare", "source", metavar="SOURCE", help="Run all side by side on this data.")
+@with_options(WHAT_OPTIONS, (TIME_LIMIT,))
+@json_option
+def engines(source: str | None, as_json: bool, **options: Any) -> None:
+    """Say what computes diagrams: what is installed, what each engine covers, and its limits.
+
+    With --compare, every installed engine computes the same samples: times, the largest difference,
+    and the smallest sample on which two disagree (exit status 1).
+    """
+    if source is None:
+        from pipeline.engines.describe import describe_engines, engine_lines
+
+        documents = describe_engines()
+        if as_json:
+            click.echo(json.dumps(documents))
+            return
+        for document in documents:
+            for line in engine_lines(document):
+                click.echo(line)
+        return
+    from pipeline.compare import FIRST, compare, comparison_lines
+
+    data, request, how = opened(source, options, _say)
+    if request.limit is None and len(data) > FIRST:
+        _say(f"the first {FIRST} of {len(data):,} samples; --limit N for others")
+        data = data[:FIRST]
+    spec = StoreSpec(source=data.spec(), diagram=request.diagram, image=request.image)
+    found = compare(data, spec.diagram, time_limit=how.time_limit)
+    if as_json:
+        click.echo(json.dumps(found.to_dict(), ensure_ascii=False))
+    else:
+        for line in comparison_lines(found):
+            click.echo(line)
+    if not found.agree:
+        raise PiCacheError("two engines disagree; see the smallest sample of each pair above")
 
 
 @examples("pipeline sources", "pipeline sources cifar10")
@@ -350,15 +393,30 @@ def _fact(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def _terminate(number: int, frame: object) -> None:
-    raise KeyboardInterrupt
+class _Signals:
+    """SIGINT and SIGTERM as KeyboardInterrupt, remembered.
+
+    A library that is interrupted may raise what it likes: numba does while it compiles.
+    """
+
+    def __init__(self) -> None:
+        self.seen = False
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._stop)
+
+    def _stop(self, number: int, frame: object) -> None:
+        self.seen = True
+        raise KeyboardInterrupt
 
 
 def main() -> None:
     """Run the command. An error of ours is one sentence; a stopped build says how to go on."""
-    signal.signal(signal.SIGTERM, _terminate)
+    signals = _Signals()
     try:
-        code = cli(standalone_mode=False)
+        try:
+            code = cli(standalone_mode=False)
+        except Exception as error:
+            raise (KeyboardInterrupt if signals.seen else error) from None
     except click.ClickException as error:
         error.show()
         code = error.exit_code

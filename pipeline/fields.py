@@ -6,6 +6,8 @@
 | cubical               | (H, W)                      |                         |              |
 | rips                  | (x, y, intensity), (HW, 3)  | delay embedding (M, m)  | (P, D)       |
 
+Distance matrices (P, P) are filtered as they are, by rips.
+
 The fields of a sample are ordered by scan, then channel; each gives one diagram a dimension of
 homology, lowest first. `channel_names` spells that order out.
 """
@@ -66,6 +68,14 @@ def channel_names(source: Source, spec: DiagramSpec) -> list[str]:
     return [f"{name}/H{k}" for name in field_names(source, spec) for k in spec.homology]
 
 
+def field_size(shape: tuple[int, ...], spec: DiagramSpec) -> int:
+    """Values of a signal, pixels of an image or points of a cloud that a sample's shape gives."""
+    size = int(np.prod(shape[:-1]))
+    if spec.embedding_dimension is not None:
+        size = max(size - (spec.embedding_dimension - 1) * (spec.embedding_delay or 1), 1)
+    return size
+
+
 def points_at_most(shape: tuple[int, ...], source: Source, spec: DiagramSpec) -> int:
     """Upper bound of the points of the diagrams of a sample of this shape.
 
@@ -73,9 +83,7 @@ def points_at_most(shape: tuple[int, ...], source: Source, spec: DiagramSpec) ->
     and n holes; a cloud of n points has n components. Loops of a cloud have no useful bound: 8 n
     is far above what occurs, and a cloud with more is refused.
     """
-    size = int(np.prod(shape[:-1]))
-    if spec.embedding_dimension is not None:
-        size = max(size - (spec.embedding_dimension - 1) * (spec.embedding_delay or 1), 1)
+    size = field_size(shape, spec)
     per_dimension = {
         "sublevel": {0: size // 2 + 1},
         "superlevel": {0: size // 2 + 1},
@@ -92,7 +100,7 @@ def _fields_of(arrays: np.ndarray, source: Source, spec: DiagramSpec) -> np.ndar
         return _of_images(arrays, source.maximum, spec)
     if source.sample == "signal":
         return _of_signals(arrays, source.maximum, spec)
-    return _scaled(arrays, source.maximum, spec.precision)[:, None]  # (n, 1, P, D)
+    return _scaled(arrays, source.maximum, spec.precision)[:, None]  # (n, 1, P, D) or (n, 1, P, P)
 
 
 def _of_images(images: np.ndarray, maximum: float | None, spec: DiagramSpec) -> np.ndarray:

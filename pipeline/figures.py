@@ -153,7 +153,8 @@ def draw_report(store: Store, path: Path) -> None:
 
 
 def _input(axes: Any, store: Store, sample: int, channel: int) -> None:
-    """What the diagram of a channel was made of: a plane of an image, a signal, or a cloud."""
+    """What the diagram of a channel was made of: a plane of an image, a signal, a cloud, or the
+    distances of its points."""
     if "inputs" not in store.columns:
         _say_instead(axes, "inputs not stored")
         return
@@ -162,7 +163,8 @@ def _input(axes: Any, store: Store, sample: int, channel: int) -> None:
         axes.scatter(raw[:, 0], raw[:, 1 % raw.shape[1]], s=2, color=POINT_COLOUR)
         axes.set_aspect("equal")
         return
-    plane = raw[..., plane_of(store, channel)]
+    distances = store.spec.source.sample == "distances"
+    plane = raw if distances else raw[..., plane_of(store, channel)]
     if store.spec.source.sample == "signal":
         axes.plot(plane, lw=0.8, color=POINT_COLOUR)
         axes.set_xlabel("time step")

@@ -18,6 +18,7 @@ from pi_cache.specs import (
     ENGINES,
     FILTRATIONS,
     GRIDS,
+    METRICS,
     NORMALISATIONS,
     PRECISIONS,
     SAMPLE_KINDS,
@@ -79,6 +80,7 @@ WHAT_OPTIONS = (
     click.option("--embedding-dimension", type=int, help="Delay embedding of signals for rips."),
     click.option("--embedding-delay", type=int, help="Its delay, in samples."),
     click.option("--max-length", type=float, help="Longest edge of a rips filtration."),
+    _choice("--metric", METRICS, "Length of an edge of a cloud.  [default: euclidean]"),
     click.option("--centre/--no-centre", default=None, help="Subtract each signal's mean."),
     click.option("--scale", callback=_scale, metavar="X|dataset-max", help="Divide signals."),
     _choice("--precision", PRECISIONS, "Round values to this type before the topology."),
@@ -104,6 +106,11 @@ WHAT_OPTIONS = (
     click.option("--limit", type=click.IntRange(min=1), help="Only the first so many samples."),
 )  # fmt: skip
 
+TIME_LIMIT = click.option(
+    "--time-limit", type=click.FloatRange(min=0), metavar="SECONDS",
+    help="A sample that takes longer is left out; 0 for none.  [default: 600]",
+)  # fmt: skip
+
 HOW_OPTIONS = (
     _choice("--executor", ("serial", "joblib", "dask"), "Who computes.  [default: joblib if long]"),
     click.option("--workers", type=click.IntRange(min=1), help="Processes.  [default: your cores]"),
@@ -111,6 +118,7 @@ HOW_OPTIONS = (
     click.option("--shard-samples", type=click.IntRange(min=1), help="Samples a shard."),
     click.option("--with-inputs/--no-inputs", default=True, help="Store the raw samples too."),
     click.option("--mapped", is_flag=True, help="Uncompressed shards, to be memory-mapped."),
+    TIME_LIMIT,
 )
 
 
@@ -151,4 +159,5 @@ def opened(
         scale = largest_magnitude(data, centre=request.diagram.centre)
         say(f"scale: {scale!r}, the largest magnitude of the data set")
         request = request.scaled(scale)
-    return data, request, Options(**{name: given[name] for name in Options.__dataclass_fields__})
+    how = {name: given.get(name) for name in Options.__dataclass_fields__}
+    return data, request, Options(**{name: v for name, v in how.items() if v is not None})

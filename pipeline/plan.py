@@ -23,8 +23,6 @@ LARGEST_HELD = 512 * 2**20
 BASE_MEMORY = 280 * 2**20
 """What a worker takes before its first sample: interpreter, libraries, compiled kernels, and the
 few megabytes that it computes at a time."""
-RIPS_BYTES = 100
-"""A pair of points of a cloud, at most: distances, sorted edges, columns of a reduction."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +58,7 @@ class Plan:
     tables: int
     cost: Cost
     workers: int
-    rips_points: int = 0
+    field_memory: float = 0.0
 
     @property
     def shards(self) -> list[range]:
@@ -79,10 +77,10 @@ class Plan:
 
     @property
     def memory(self) -> int:
-        """Peak bytes of one worker: its largest shard, held once and encoded once, and a cloud."""
+        """Peak bytes of one worker: its largest shard, held once and encoded once, and a field."""
         largest = min(self.shard_samples, self.samples)
         shard = largest * (self.cost.held + 2 * self.cost.stored)
-        return int(BASE_MEMORY + shard + RIPS_BYTES * self.rips_points**2 / 2)
+        return int(BASE_MEMORY + shard + self.field_memory)
 
     @property
     def seconds(self) -> float:

@@ -16,9 +16,11 @@ from pi_cache.ledger import Build, open_build
 from pi_cache.manifest import Blueprint
 from pi_cache.shards import encode
 from pi_cache.specs import StoreSpec
-from pipeline.diagrams import engine_of
+from pipeline.diagrams import compute_diagrams, tiny_fields
+from pipeline.engines import engine_of
+from pipeline.engines.limits import estimate, refusal
 from pipeline.executors import EXECUTORS, granted_cores, single_threaded
-from pipeline.fields import channel_names, points_at_most
+from pipeline.fields import channel_names, field_size, points_at_most
 from pipeline.plan import Cost, Plan, choose_shard_samples, spread
 from pipeline.shard import USABLE, Clock, diagrams_of, images_of, warm
 from pipeline.sources.base import Source, read_samples
@@ -40,7 +42,11 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """How to build. None of it changes a number in the store."""
+    """How to build. None of it changes a number in the store.
+
+    time_limit: seconds a field of a sample may take, 0 or None for any; one that takes longer has
+    the status TIMEOUT.
+    """
 
     executor: str | None = None
     workers: int | None = None
@@ -48,8 +54,11 @@ class Options:
     shard_samples: int | None = None
     with_inputs: bool = True
     mapped: bool = False
+    time_limit: float | None = 600.0
 
     def __post_init__(self) -> None:
+        if self.time_limit is not None and not 0 <= self.time_limit < float("inf"):
+            raise InvalidSpec(f"time_limit must be seconds, or 0 for none, got {self.time_limit}")
         if self.executor is not None and self.executor not in EXECUTORS:
             raise InvalidSpec(f"executor must be one of {', '.join(EXECUTORS)}")
         for name in ("workers", "shard_samples"):
@@ -145,6 +154,7 @@ def store_columns(source: Source, spec: StoreSpec, *, with_inputs: bool) -> tupl
             "image": ("row", "column", "channel"),
             "signal": ("time", "channel"),
             "cloud": ("point", "coordinate"),
+            "distances": ("point", "other_point"),
         }[source.sample]
         inputs = Column(
             name="inputs",
@@ -180,8 +190,32 @@ def _largest_shape(source: Source) -> tuple[int, ...]:
     return tuple(max(sizes) for sizes in zip(*shapes, strict=True))
 
 
-def measure(source: Source, spec: StoreSpec, *, with_inputs: bool = True) -> Cost:
-    """Seconds and bytes of one sample, from a few that are spread over the source."""
+def check_size(source: Source, spec: StoreSpec) -> None:
+    """Raise InvalidSpec where every sample is of one shape, and too large for the engine.
+
+    Where a longest edge is given, the number of edges is not known yet, and each sample is looked
+    at by itself.
+    """
+    if None in source.shape:
+        return
+    diagram = spec.diagram
+    size = field_size(_largest_shape(source), diagram)
+    why = refusal(diagram, size, None if diagram.max_length is None else 0.0)
+    if why is not None:
+        raise InvalidSpec(f"every sample is too large: {why}")
+
+
+def measure(
+    source: Source,
+    spec: StoreSpec,
+    *,
+    with_inputs: bool = True,
+    time_limit: float | None = None,
+) -> Cost:
+    """Seconds and bytes of one sample, from a few that are spread over the source.
+
+    time_limit: as that of a build.
+    """
     image = spec.image
     if image.normalise == "dataset-max":
         image = image.replace(normalise="own-max")  # as much work, and no maximum is known yet
@@ -191,11 +225,14 @@ def measure(source: Source, spec: StoreSpec, *, with_inputs: bool = True) -> Cos
     size, points, count = 1, 0, 0
     with single_threaded():
         warm(spec)
+        compute_diagrams(tiny_fields(spec.diagram), spec.diagram, time_limit=time_limit)
         for position in (0, *spread(len(source), MEASURED)):
             part = source[position : position + size]
             with clock("read"):
                 samples = read_samples(part)
-            diagrams, status, _ = diagrams_of(samples, part, spec.diagram, clock)
+            diagrams, status, _ = diagrams_of(
+                samples, part, spec.diagram, clock, time_limit=time_limit
+            )
             drawn, _, _ = images_of(diagrams, status, image, clock)
             if size == 1 and not count and clock.total() < MEASURED_BLOCK:
                 # The first sample of all is slow where others are fast: begin with these.
@@ -234,7 +271,8 @@ def make_plan(
     root: where a store that was begun before has settled its layout.
     """
     engine_of(spec.diagram)
-    cost = measure(source, spec, with_inputs=options.with_inputs)
+    check_size(source, spec)
+    cost = measure(source, spec, with_inputs=options.with_inputs, time_limit=options.time_limit)
     before = None if root is None else find_begun(root, spec)
     columns = store_columns(source, spec, with_inputs=options.with_inputs)
     layout = choose_layout(source, spec, cost, options) if before is None else before.layout
@@ -248,17 +286,13 @@ def make_plan(
         tables=2 + any(source.groups) + any(source.splits),
         cost=cost,
         workers=min(workers, shards),
-        rips_points=_rips_points(source, spec),
+        field_memory=_field_memory(source, spec),
     )
 
 
-def _rips_points(source: Source, spec: StoreSpec) -> int:
-    """Points of the largest cloud, 0 where there is no cloud."""
-    if spec.diagram.filtration != "rips":
-        return 0
-    components = spec.diagram.replace(homology=(0,))
-    fields = len(channel_names(source, components))
-    return points_at_most(_largest_shape(source), source, components) // fields
+def _field_memory(source: Source, spec: StoreSpec) -> float:
+    """Bytes that the computation of the largest field takes at most."""
+    return estimate(spec.diagram, field_size(_largest_shape(source), spec.diagram)).memory
 
 
 def largest_magnitude(source: Source, *, centre: bool) -> float:

@@ -13,9 +13,7 @@ from dataclasses import dataclass
 
 from pi_cache.errors import InvalidSpec
 from pi_cache.specs import DiagramSpec, ImageSpec
-
-SINGLE_PRECISION = ("ripser", "giotto-ph")
-"""Engines that hold filtration values as float32, whatever they are given."""
+from pipeline.engines import holds_single
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -182,8 +180,7 @@ def describe_diagram(spec: DiagramSpec, channels: Sequence[str] = ()) -> list[st
         "sublevel": "sub-level sets of a path graph",
         "superlevel": "super-level sets of a path graph",
         "cubical": f"cubical sub-level sets, pixels as {spec.construction}",
-        "rips": "Vietoris-Rips complexes of a cloud"
-        + ("" if spec.max_length is None else f", edges up to {spec.max_length:g}"),
+        "rips": _rips_words(spec),
     }[spec.filtration]
     scan = {
         None: "",
@@ -200,8 +197,9 @@ def describe_diagram(spec: DiagramSpec, channels: Sequence[str] = ()) -> list[st
         lines.append(f"{'mean subtracted, then ' if spec.centre else ''}divided by {spec.scale:g}")
     engine = "giotto-ph" if (spec.engine, spec.filtration) == ("giotto", "rips") else spec.engine
     computed = f"computed by the {engine} engine"
-    if engine in SINGLE_PRECISION:
-        computed = f"{engine} computes in single precision"
+    if holds_single(spec):
+        does = "holds lengths" if engine == "native" else "computes"
+        computed = f"{engine} {does} in single precision"
     lines.append(
         f"values rounded to {spec.precision} first; {computed}; "
         f"pairs of persistence over {spec.min_persistence:g} kept"
@@ -209,6 +207,15 @@ def describe_diagram(spec: DiagramSpec, channels: Sequence[str] = ()) -> list[st
     if channels:
         lines.append(f"{len(channels)} channels: {', '.join(channels)}")
     return lines
+
+
+def _rips_words(spec: DiagramSpec) -> str:
+    what = {
+        "euclidean": "a cloud",
+        "precomputed": "a distance matrix",
+    }.get(spec.metric, f"a cloud under the {spec.metric} metric")
+    longest = "" if spec.max_length is None else f", edges up to {spec.max_length:g}"
+    return f"Vietoris-Rips complexes of {what}{longest}"
 
 
 def describe_image(spec: ImageSpec) -> list[str]:

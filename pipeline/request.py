@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from pi_cache.errors import InvalidSpec, PiCacheError, SourceError
-from pi_cache.specs import DiagramSpec, ImageSpec, SourceSpec, StoreSpec
+from pi_cache.specs import DiagramSpec, ImageSpec, SourceSpec, StoreSpec, default_engine
 from pipeline.recipes import Recipe, find_recipe
 from pipeline.sources import written
 
@@ -31,7 +31,7 @@ KNOWN: dict[str, type | tuple[type, ...]] = {
 """The names of a saved request, with the type of each."""
 DATASET_MAX = "dataset-max"
 DERIVED = ("scan", "construction", "homology", "engine")
-EMBEDDED = ("embedding_dimension", "embedding_delay", "max_length")
+EMBEDDED = ("embedding_dimension", "embedding_delay", "max_length", "metric")
 """Fields that make sense for some filtrations only; another one starts without them."""
 
 
@@ -170,8 +170,13 @@ def _named(spec: type[DiagramSpec] | type[ImageSpec], given: Mapping[str, Any]) 
 
 
 def _changed(spec: DiagramSpec, changes: Mapping[str, Any]) -> DiagramSpec:
-    """The spec with changes; another filtration drops what was the old one's own."""
+    """The spec with changes; another filtration drops what was the old one's own.
+
+    An engine that was the usual one of its spec gives way to that of the new one.
+    """
     kept = spec.to_dict()
+    if spec.engine == default_engine(spec.filtration, spec.homology):
+        del kept["engine"]
     if changes.get("filtration", spec.filtration) != spec.filtration:
         kept = {name: v for name, v in kept.items() if name not in (*DERIVED, *EMBEDDED)}
     return DiagramSpec.from_dict({**kept, **changes})

@@ -21,9 +21,10 @@ from pi_cache.errors import CorruptStore, EngineNotInstalled, InvalidSpec, Sampl
 from pi_cache.ledger import Build, write_shard
 from pi_cache.reader import open_store
 from pi_cache.specs import DiagramSpec, ImageSpec, Status, StoreSpec
-from pipeline.diagrams import Diagrams, compute_diagrams
+from pipeline.diagrams import Diagrams, compute_diagrams, tiny_fields
+from pipeline.engines import isolated
 from pipeline.executors import single_threaded
-from pipeline.fields import channel_names, make_fields
+from pipeline.fields import channel_names, field_names, make_fields
 from pipeline.images import (
     WindowStatistics,
     block_of,
@@ -49,6 +50,7 @@ class ShardTask:
 
     source: the samples of the shard alone. donor: a store with the same diagrams, to take them
     from. dataset_max: the largest value of all raw images, for normalise = dataset-max.
+    time_limit: seconds a field of a sample may take, None for any.
     """
 
     build: Build
@@ -56,6 +58,7 @@ class ShardTask:
     source: Source
     donor: Path | None = None
     dataset_max: float | None = None
+    time_limit: float | None = None
 
 
 @dataclass(frozen=True)
@@ -102,24 +105,24 @@ def build_shard(task: ShardTask) -> ShardResult:
         with clock("write"):
             write_shard(task.build, task.shard, columns, statistics=statistics, seconds=computed)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    peak = (peak if sys.platform == "darwin" else peak * 1024) + isolated.peak_memory()
     return ShardResult(
         shard=task.shard,
         samples=len(task.source),
         started=started,
         stopped=time.time(),
         seconds=clock.seconds,
-        peak_memory=peak if sys.platform == "darwin" else peak * 1024,
+        peak_memory=peak,
     )
 
 
 def warm(spec: StoreSpec) -> None:
     """Compile, or load from the disk cache, the kernels that this spec uses; a moment if done."""
-    signal = np.array([[0.0, 1.0, 0.5, 1.0]], dtype=spec.diagram.precision)
-    points = np.array([[0.5, 1.0], [0.0, np.inf]])
+    points = np.array([[0.5, 1.0], [0.0, np.inf]], spec.diagram.precision)
     if spec.diagram.engine == "native":
-        from pipeline.kernels.path import path_h0
+        from pipeline.engines import native  # kernels: only who uses them waits for their import
 
-        points, _ = path_h0(signal, 0.0)
+        native.compute(tiny_fields(spec.diagram), spec.diagram, None)
     render(points, np.array([0, len(points)]), spec.image, dataset_max=1.0)
 
 
@@ -136,7 +139,9 @@ def compute(task: ShardTask, clock: Clock) -> tuple[dict[str, np.ndarray], dict[
         diagrams, status, problems = given
     else:
         assert samples is not None
-        diagrams, status, problems = diagrams_of(samples, task.source, spec.diagram, clock)
+        diagrams, status, problems = diagrams_of(
+            samples, task.source, spec.diagram, clock, time_limit=task.time_limit
+        )
     images, seen, failed = images_of(diagrams, status, spec.image, clock, task.dataset_max)
     problems |= {task.source.ids[position]: text for position, text in failed.items()}
     offsets = diagrams.offsets
@@ -156,11 +161,16 @@ def compute(task: ShardTask, clock: Clock) -> tuple[dict[str, np.ndarray], dict[
 
 
 def diagrams_of(
-    samples: Samples, source: Source, spec: DiagramSpec, clock: Clock
+    samples: Samples,
+    source: Source,
+    spec: DiagramSpec,
+    clock: Clock,
+    *,
+    time_limit: float | None = None,
 ) -> tuple[Diagrams, np.ndarray, dict[str, str]]:
     """Diagrams of every sample (none where one is unusable), statuses, and problems by id.
 
-    A block that fails is taken apart, so that a bad sample costs itself and not its shard.
+    A bad sample costs itself and not its shard. time_limit: seconds a field of it may take.
     """
     status = samples.status.copy()
     problems = {source.ids[i]: text for i, text in samples.problems.items()}
@@ -171,31 +181,49 @@ def diagrams_of(
     usable = np.flatnonzero(np.isin(status, USABLE))
     parts: list[Diagrams] = []
     owners: list[np.ndarray] = []
-    for block in _blocks(samples, usable):
+    waiting = _blocks(samples, usable, spec)[::-1]
+    while waiting:
+        block = waiting.pop()
         try:
-            found = [(block, _diagrams(samples, block, source, spec, clock))]
+            parts.append(_diagrams(samples, block, source, spec, clock, time_limit))
+            owners.append(block)
         except (EngineNotInstalled, InvalidSpec, MemoryError):
             raise
-        except Exception:
-            found = []
-            for one in block:
-                try:
-                    found.append((one[None], _diagrams(samples, one[None], source, spec, clock)))
-                except (EngineNotInstalled, InvalidSpec, MemoryError):
-                    raise
-                except Exception as error:
-                    status[one] = getattr(error, "status", Status.CRASH)
-                    known = isinstance(error, SampleError)
-                    problems[source.ids[one]] = (
-                        str(error) if known else f"{type(error).__name__}: {error}"
-                    )
-        owners += [positions for positions, _ in found]
-        parts += [diagrams for _, diagrams in found]
+        except Exception as error:
+            failed, rest = _taken_apart(block, error, len(field_names(source, spec)))
+            waiting += [some for some in rest[::-1] if len(some)]
+            if failed is not None:
+                status[failed] = getattr(error, "status", Status.CRASH)
+                known = isinstance(error, SampleError)
+                text = str(error) if known else f"{type(error).__name__}: {error}"
+                problems[source.ids[failed]] = text
     return _assemble(parts, owners, len(status), source, spec), status, problems
 
 
+def _taken_apart(
+    block: np.ndarray, error: Exception, fields: int
+) -> tuple[int | None, list[np.ndarray]]:
+    """The sample of a block that failed, if that is known, and what is still to be computed.
+
+    fields: of a sample. An error that names its field may have taken long: the others are computed
+    again, and it is not. One that does not is looked for sample by sample.
+    """
+    number = getattr(error, "field", None)
+    if len(block) == 1:
+        return int(block[0]), []
+    if number is None:
+        return None, [one[None] for one in block]
+    position = number // fields
+    return int(block[position]), [block[:position], block[position + 1 :]]
+
+
 def _diagrams(
-    samples: Samples, block: np.ndarray, source: Source, spec: DiagramSpec, clock: Clock
+    samples: Samples,
+    block: np.ndarray,
+    source: Source,
+    spec: DiagramSpec,
+    clock: Clock,
+    time_limit: float | None,
 ) -> Diagrams:
     with clock("fields"), np.errstate(over="ignore", invalid="ignore"):
         arrays = (
@@ -211,15 +239,19 @@ def _diagrams(
                 f"has values beyond {spec.precision}, or whose differences are; scale the data",
             )
     with clock("diagrams"):
-        return compute_diagrams(fields, spec)
+        return compute_diagrams(fields, spec, time_limit=time_limit)
 
 
-def _blocks(samples: Samples, usable: np.ndarray) -> list[np.ndarray]:
-    """Usable positions, a few megabytes of values at a time."""
+def _blocks(samples: Samples, usable: np.ndarray, spec: DiagramSpec) -> list[np.ndarray]:
+    """Usable positions, a few megabytes of values at a time.
+
+    A library takes one field at a time, so nothing is lost if its samples go one by one, and no
+    hour of work where one of them fails.
+    """
     if not len(usable):
         return []
     largest = max(np.size(samples.arrays[usable[0]]), 1) * 8
-    size = max(BLOCK_BYTES // largest, 1)
+    size = max(BLOCK_BYTES // largest, 1) if spec.engine == "native" else 1
     return [usable[start : start + size] for start in range(0, len(usable), size)]
 
 

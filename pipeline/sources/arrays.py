@@ -25,13 +25,13 @@ from typing import Any
 import numpy as np
 
 from pi_cache.errors import SourceError
-from pipeline.sources.base import Source
+from pipeline.sources.base import POINTS, Source
 from pipeline.sources.columns import COLUMNS, parse_columns
 from pipeline.sources.npyfile import open_npy, open_npz, read_column, read_members
 from pipeline.sources.readers import ArrayReader, MemoryReader, ZarrReader
 
 KNOWN = (*COLUMNS, "label_names")
-AXES = {"image": (3, 4), "signal": (2, 3), "cloud": (3,)}
+AXES = {"image": (3, 4), "signal": (2, 3), "cloud": (3,), "distances": (3,)}
 """Axes of the array, counting the samples, that each kind of sample may have."""
 
 MOST_CHANNELS = 4
@@ -75,10 +75,11 @@ def from_arrays(
 ) -> Source:
     """The samples of an array in memory; slices sent to workers carry their own rows.
 
-    array: images (n, H, W) or (n, H, W, C), signals (n, T) or (n, T, C), clouds (n, P, D).
-    sample: "image", "signal" or "cloud"; needed where the shape can be read in several ways.
-    maximum: what values are divided by; "none" takes them as they are; by default 255 for uint8
-    images and none for all else. labels: whole numbers (-1 for none), or names. Raises SourceError.
+    array: images (n, H, W) or (n, H, W, C), signals (n, T) or (n, T, C), clouds (n, P, D), distance
+    matrices (n, P, P). sample: "image", "signal", "cloud" or "distances"; needed where the shape
+    can be read in several ways. maximum: what values are divided by; "none" takes them as they are;
+    by default 255 for uint8 images and none for all else. labels: whole numbers (-1 for none), or
+    names. Raises SourceError.
     """
     values = (labels, ids, groups, splits, label_names)
     columns = {
@@ -105,7 +106,7 @@ def make_source(
     shape, dtype = reader.shape, reader.dtype
     _check(shape, dtype, location)
     kind = _parse_sample(sample, shape, dtype, location)
-    if kind != "cloud" and len(shape) == min(AXES[kind]):
+    if kind not in POINTS and len(shape) == min(AXES[kind]):
         reader, shape = replace(reader, lifted=True), (*shape, 1)
     known = parse_columns(columns, shape[0], location)
     return Source(
@@ -140,7 +141,7 @@ def _check(shape: tuple[int, ...], dtype: np.dtype[Any], where: str) -> None:
     if not 2 <= len(shape) <= 4:
         raise SourceError(
             f"{where} has shape {shape}, expected images (n, H, W) or (n, H, W, C),"
-            " signals (n, T) or (n, T, C), or clouds (n, P, D); reshape it"
+            " signals (n, T) or (n, T, C), clouds (n, P, D) or distances (n, P, P); reshape it"
         )
     if 0 in shape:
         raise SourceError(f"{where} has shape {shape} and so no values; give at least one sample")
@@ -151,6 +152,8 @@ def _parse_sample(
 ) -> str:
     """What a sample is: as told, or where type and shape leave one reading only."""
     fits = [kind for kind, axes in AXES.items() if len(shape) in axes]
+    if len(shape) == 3 and shape[1] != shape[2]:
+        fits.remove("distances")
     if sample is not None:
         if sample in fits:
             return sample
@@ -171,10 +174,11 @@ def _readings(shape: tuple[int, ...]) -> str:
     if len(shape) == 2:
         return ": signals (n, T) or flattened images? Say sample=signal, or reshape to (n, H, W)"
     if len(shape) == 3:
+        square = " or distances (n, P, P)" if shape[1] == shape[2] else ""
         return (
-            ": images (n, H, W), signals (n, T, C) or clouds (n, P, D)?"
+            f": images (n, H, W), signals (n, T, C) or clouds (n, P, D){square}?"
             " Say sample=image, sample=signal or sample=cloud"
-        )
+        ) + (", sample=distances" if square else "")
     if shape[1] <= MOST_CHANNELS:
         return ", expected (n, H, W, C); move the channels last with .transpose(0, 2, 3, 1)"
     return f": images of {shape[3]} channels? Say sample=image"
@@ -196,7 +200,7 @@ def _parse_maximum(maximum: float | str, kind: str, dtype: np.dtype[Any]) -> flo
 
 def _channels(names: tuple[str, ...], kind: str, count: int, where: str) -> tuple[str, ...]:
     """The names given, or usual ones."""
-    count = 1 if kind == "cloud" else count
+    count = 1 if kind in POINTS else count
     if names and len(names) != count:
         raise SourceError(f"{where} has {count} channels, got {len(names)} names for them: {names}")
     usual = {("image", 1): ("grey",), ("image", 3): ("red", "green", "blue")}

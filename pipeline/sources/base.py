@@ -17,6 +17,8 @@ import numpy as np
 from pi_cache.errors import SampleError, SourceError
 from pi_cache.specs import SourceSpec, Status, canonical_json
 
+POINTS = ("cloud", "distances")
+"""Samples that are one set of points, and so have one channel."""
 PROBED = 16
 """Values of a channel that are compared first to see whether it is constant."""
 
@@ -45,10 +47,10 @@ class Reader(Protocol):
 class Source:
     """Samples, and what is known of each.
 
-    kind: the word of the command line. sample: `image` (H, W, C), `signal` (T, C) or `cloud`
-    (P, D). shape: of one sample, None for an axis that varies. channels: their names (a cloud has
-    one, whatever D). dtype: of the raw arrays. maximum: integers are divided by it; None takes
-    values as they are.
+    kind: the word of the command line. sample: `image` (H, W, C), `signal` (T, C), `cloud` (P, D)
+    or `distances` (P, P). shape: of one sample, None for an axis that varies. channels: their names
+    (a set of points has one). dtype: of the raw arrays. maximum: integers are divided by it; None
+    takes values as they are.
     labels: (n,) int64, -1 for none. groups, splits: "" for none.
     """
 
@@ -239,9 +241,13 @@ def _check_values(
 ) -> int:
     """Set NAN, INF and CONSTANT (every channel is one value) where nothing else was set.
 
+    Distances are also those of points, else WRONG_SHAPE.
+
     Returns the number of constant channels of the samples that stay usable.
     """
-    finite, constant = _survey(arrays, cloud=source.sample == "cloud")
+    finite, constant = _survey(arrays, cloud=source.sample in POINTS)
+    if source.sample == "distances":
+        _check_distances(arrays, finite, status, problems)
     flat = 0
     for position in np.flatnonzero(~finite | constant.any(axis=1)).tolist():
         if status[position]:
@@ -256,6 +262,27 @@ def _check_values(
         status[position] = code
         problems[position] = message
     return flat
+
+
+def _check_distances(
+    arrays: np.ndarray | list[np.ndarray],
+    finite: np.ndarray,
+    status: np.ndarray,
+    problems: dict[int, str],
+) -> None:
+    """Set WRONG_SHAPE for what is no distance matrix: others would read it in different ways."""
+    for position in np.flatnonzero(finite & (status == Status.OK)).tolist():
+        matrix = np.asarray(arrays[position])  # (P, P)
+        for wrong, what, remedy in (
+            (matrix != matrix.T, "is not symmetric", "average it with its transpose"),
+            (np.diag(np.diag(matrix)) != 0, "has a distance other than 0", "set it to 0"),
+            (matrix < 0, "has a negative distance", "give distances, and no similarities"),
+        ):
+            if wrong.any():
+                row, column = (int(k) for k in np.argwhere(wrong)[0])
+                status[position] = Status.WRONG_SHAPE
+                problems[position] = f"{what} at ({row}, {column}); {remedy}"
+                break
 
 
 def _not_finite(array: np.ndarray) -> tuple[Status, str]:

@@ -105,7 +105,7 @@ KINDS = {
     ),
     "array": Kind(
         opener="arrays.open_array",
-        line="a NumPy or Zarr array of images, signals or point clouds",
+        line="a NumPy or Zarr array of images, signals, point clouds or distance matrices",
         layout="x.npy or x.zarr with x.labels.npy, x.ids.txt, ... beside it; or x.npz with all",
         path="FILE",
         labels="x.labels.npy or .txt: whole numbers or names",

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -261,10 +262,10 @@ def test_a_sample_that_an_engine_refuses_costs_only_itself(
 ) -> None:
     compute = shard_module.compute_diagrams
 
-    def fragile(fields: Any, spec: DiagramSpec) -> Any:
+    def fragile(fields: Any, spec: DiagramSpec, **options: Any) -> Any:
         if any(field[20] > 0.95 for field in fields):
             raise ArithmeticError("did not converge")
-        return compute(fields, spec)
+        return compute(fields, spec, **options)
 
     whole = open_store(built(digits, tmp_path / "whole").path)
     monkeypatch.setattr(shard_module, "compute_diagrams", fragile)
@@ -442,17 +443,24 @@ def test_spread_is_sorted_and_distinct() -> None:
     assert spread(1000, 3) == [0, 499, 999]
 
 
-def interrupted(root: Path, number: int) -> subprocess.CompletedProcess[str]:
-    """A build from the command line, stopped by a signal once its first shard is done."""
+def interrupted(
+    root: Path, number: int, engine: str, when: Callable[[], object], **environment: str
+) -> subprocess.CompletedProcess[str]:
+    """A build from the command line, stopped by a signal as soon as something is true."""
     command = [
         sys.executable, "-m", "pipeline.cli", "build-pis", "digits", "--filtration", "rips",
+        "--engine", engine,
         "--shard-samples", "16", "--executor", "serial", "--cache", str(root),
     ]  # fmt: skip
     with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, **environment},
     ) as process:
         for _ in range(600):
-            if records(root) or process.poll() is not None:
+            if when() or process.poll() is not None:
                 break
             time.sleep(0.05)
         os.kill(process.pid, number)
@@ -462,8 +470,20 @@ def interrupted(root: Path, number: int) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_stopped_build_says_how_to_go_on(number: int, tmp_path: Path) -> None:
-    done = interrupted(tmp_path, number)
+    done = interrupted(tmp_path, number, "ripser", lambda: records(tmp_path))
     assert done.returncode == 130, done.stderr
     assert "run the same command again to go on" in done.stderr
     assert "Traceback" not in done.stderr
     assert json.loads(next(tmp_path.glob("stores/*/ledger/0*.json")).read_text())["start"] >= 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_build_stopped_while_it_compiles_says_so(number: int, tmp_path: Path) -> None:
+    """numba, interrupted, raises an error of its own."""
+    code = tmp_path / "code"
+    done = interrupted(
+        tmp_path, number, "native", lambda: list(code.rglob("*.nbc")), NUMBA_CACHE_DIR=str(code)
+    )
+    assert done.returncode == 130, done.stderr
+    assert "run the same command again to go on" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -193,7 +193,14 @@ def test_no_recipe_is_told(store: Store) -> None:
 @pytest.mark.parametrize(
     ("spec", "words"),
     [
-        (DiagramSpec(filtration="rips"), "float64 first; ripser computes in single precision"),
+        (DiagramSpec(filtration="rips"), "float64 first; native holds lengths in single precision"),
+        (
+            DiagramSpec(filtration="rips", homology=(2,)),
+            "float64 first; ripser computes in single precision",
+        ),
+        (DiagramSpec(filtration="rips", metric="cosine"), "a cloud under the cosine metric"),
+        (DiagramSpec(filtration="rips", metric="precomputed"), "complexes of a distance matrix"),
+        (DiagramSpec(filtration="cubical"), "computed by the native engine"),
         (DiagramSpec(engine="ripser"), "float64 first; ripser computes in single precision"),
         (DiagramSpec(filtration="rips", engine="giotto"), "giotto-ph computes in single precision"),
         (DiagramSpec(filtration="cubical", engine="giotto"), "computed by the giotto engine"),

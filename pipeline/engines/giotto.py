@@ -1,0 +1,40 @@
+"""Diagrams by giotto-tda (paths and images) and giotto-ph (rips), one field at a time.
+
+giotto-ph holds lengths as float32; giotto-tda has its own build of a cubical complex, in double
+precision.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from gph import ripser_parallel
+from gtda.externals import CubicalComplex
+
+from pi_cache.specs import DiagramSpec
+from pipeline.engines.common import lengths
+
+
+def pairs(field: np.ndarray, spec: DiagramSpec) -> list[np.ndarray]:
+    """All pairs of one field, (P, 2) float64 a dimension of the spec."""
+    if spec.filtration == "rips":
+        return _rips(field, spec)
+    image = field if field.ndim == 2 else field[:, None]
+    cubical = CubicalComplex(
+        dimensions=list(image.shape),
+        top_dimensional_cells=image.flatten(order="F").astype(np.float64),
+    )
+    cubical.persistence(homology_coeff_field=2, min_persistence=0)
+    return [
+        np.reshape(cubical.persistence_intervals_in_dimension(k), (-1, 2)) for k in spec.homology
+    ]
+
+
+def _rips(field: np.ndarray, spec: DiagramSpec) -> list[np.ndarray]:
+    found = ripser_parallel(
+        lengths(field, spec.metric),
+        metric="precomputed",
+        maxdim=max(spec.homology),
+        thresh=np.inf if spec.max_length is None else spec.max_length,
+        n_threads=1,
+    )["dgms"]
+    return [np.asarray(found[k], np.float64).reshape(-1, 2) for k in spec.homology]
