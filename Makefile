@@ -39,7 +39,11 @@ lint: $(VENV)/test.done
 	$(VENV)/bin/mypy
 
 bench: .venv-giotto/test.done
-	.venv-giotto/bin/python -m benchmarks.signal_to_image
+	.venv-giotto/bin/python $(PIP) cripser
+	.venv-giotto/bin/python -m benchmarks.kernels
+	.venv-giotto/bin/python -m benchmarks.start_up
+	.venv-giotto/bin/python -m benchmarks.two_processes
+	.venv-giotto/bin/python -m benchmarks.plan
 	.venv-giotto/bin/python -m benchmarks.build_rate
 
 clean:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,21 +14,24 @@ from pi_cache.layout import Column, Layout, SampleTable, standard_columns
 from pi_cache.ledger import Build, open_build
 from pi_cache.manifest import Blueprint
 from pi_cache.shards import encode
-from pi_cache.specs import StoreSpec
+from pi_cache.specs import DiagramSpec, ImageSpec, StoreSpec
 from pipeline.diagrams import compute_diagrams, tiny_fields
 from pipeline.engines import engine_of
 from pipeline.engines.limits import estimate, refusal
 from pipeline.executors import EXECUTORS, granted_cores, single_threaded
 from pipeline.fields import channel_names, field_size, points_at_most
-from pipeline.plan import Cost, Plan, choose_shard_samples, spread
+from pipeline.plan import Cost, Plan, choose_shard_samples
 from pipeline.shard import USABLE, Clock, diagrams_of, images_of, warm
-from pipeline.sources.base import Source, read_samples
+from pipeline.sources.base import Samples, Source, read_samples
 
-MEASURED = 12
-MEASURED_SECONDS = 3.0
-MEASURED_BLOCK = 0.005
-"""A few samples are timed before a build: at so many places, or as many as these seconds allow; at
-each place as many together as take about so long, up to that number."""
+PLACES = 12
+"""A few samples are computed before a build, from so many places of the source..."""
+MEASURED_SECONDS = 0.1
+"""...as many as take about so long, and one a place..."""
+LONGEST_MEASURED = 3.0
+"""...unless these take longer than that..."""
+MOST_MEASURED = 512
+"""...and at most so many."""
 WRITE_RATE = 3e8
 """Bytes a second that a worker hashes, writes and reads back, about."""
 SCANNED = 1024
@@ -219,37 +221,22 @@ def measure(
     image = spec.image
     if image.normalise == "dataset-max":
         image = image.replace(normalise="own-max")  # as much work, and no maximum is known yet
-    clock, stop = Clock(), time.perf_counter() + MEASURED_SECONDS
-    images: list[np.ndarray] = []
-    inputs: list[np.ndarray] = []
-    size, points, count = 1, 0, 0
     with single_threaded():
         warm(spec)
         compute_diagrams(tiny_fields(spec.diagram), spec.diagram, time_limit=time_limit)
-        for position in (0, *spread(len(source), MEASURED)):
-            part = source[position : position + size]
-            with clock("read"):
-                samples = read_samples(part)
-            diagrams, status, _ = diagrams_of(
-                samples, part, spec.diagram, clock, time_limit=time_limit
-            )
-            drawn, _, _ = images_of(diagrams, status, image, clock)
-            if size == 1 and not count and clock.total() < MEASURED_BLOCK:
-                # The first sample of all is slow where others are fast: begin with these.
-                size, clock = max(2, min(int(MEASURED_BLOCK / clock.total()), MEASURED)), Clock()
-                continue
-            images.append(drawn)
-            inputs.extend(np.asarray(array) for array in samples.arrays)
-            points += len(diagrams.points)
-            count += len(part)
-            if time.perf_counter() > stop:
-                break
+        count, wanted = 0, 1
+        while wanted > 2 * count:  # too few for their time to be that of one among many
+            clock, parts = Clock(), places(source, wanted)
+            samples, drawn, points = _compute(parts, spec.diagram, image, clock, time_limit)
+            count = len(drawn)
+            wanted = _affordable(clock.total() / count, len(source))
     columns = {c.name: c for c in store_columns(source, spec, with_inputs=with_inputs)}
     layout = Layout(shard_samples=count)
     with clock("encode"):
-        stored = len(encode(np.concatenate(images), columns["images"].shard_format(layout)))
-        if "inputs" in columns and inputs:
-            stored += len(encode(np.stack(inputs), columns["inputs"].shard_format(layout)))
+        stored = len(encode(drawn, columns["images"].shard_format(layout)))
+        if "inputs" in columns:
+            inputs = np.asarray(samples.arrays)
+            stored += len(encode(inputs, columns["inputs"].shard_format(layout)))
     point_bytes = points / count * 2 * np.dtype(spec.diagram.precision).itemsize
     each = {name: seconds / count for name, seconds in clock.seconds.items()}
     return Cost(
@@ -261,6 +248,57 @@ def measure(
         stored=stored / count + point_bytes,
         held=sum(c.row_bytes for c in columns.values() if not c.ragged) + 2 * point_bytes,
     )
+
+
+def _affordable(seconds: float, samples: int) -> int:
+    """How many of so many samples to compute, where one takes so long."""
+    longest = max(PLACES * seconds, MEASURED_SECONDS)
+    return min(int(min(longest, LONGEST_MEASURED) / seconds), MOST_MEASURED, samples)
+
+
+def _compute(
+    parts: list[Source],
+    diagram: DiagramSpec,
+    image: ImageSpec,
+    clock: Clock,
+    time_limit: float | None,
+) -> tuple[Samples, np.ndarray, int]:
+    """The samples of all parts, their images, and the number of points.
+
+    They are computed together, as in a shard: the first cloud of a call takes longer than others.
+    """
+    with clock("read"):
+        samples = joined([read_samples(part) for part in parts])
+    source = replace(
+        parts[0],  # only the reader is not that of all parts
+        ids=[name for part in parts for name in part.ids],
+        labels=np.concatenate([part.labels for part in parts]),
+        groups=[name for part in parts for name in part.groups],
+        splits=[name for part in parts for name in part.splits],
+    )
+    diagrams, status, _ = diagrams_of(samples, source, diagram, clock, time_limit=time_limit)
+    drawn, _, _ = images_of(diagrams, status, image, clock)
+    return samples, drawn, len(diagrams.points)
+
+
+def places(source: Source, wanted: int) -> list[Source]:
+    """About so many samples, in runs from all over the source."""
+    count = min(PLACES, wanted)
+    run = wanted // count
+    starts = (k * len(source) // count for k in range(count))
+    return [source[start : start + run] for start in starts]
+
+
+def joined(parts: list[Samples]) -> Samples:
+    """Samples one after the other."""
+    arrays: list[np.ndarray] = []
+    problems: dict[int, str] = {}
+    for part in parts:
+        problems |= {len(arrays) + position: text for position, text in part.problems.items()}
+        arrays += list(part.arrays)
+    together = len({array.shape for array in arrays}) == 1
+    status = np.concatenate([part.status for part in parts])
+    return Samples(np.stack(arrays) if together else arrays, status, problems)
 
 
 def make_plan(
