@@ -12,7 +12,7 @@ import numpy as np
 from llvmlite import ir
 from numba.extending import intrinsic
 
-from pipeline.kernels.jit import compiled
+from pipeline.kernels.jit import compiled, inlined
 
 ZERO = np.uint64(0)
 ONE = np.uint64(1)
@@ -39,19 +39,19 @@ def last_bit(typing_context: Any, word: Any) -> Any:
     return numba.int64(numba.uint64), generate
 
 
-@compiled
+@inlined
 def words_of(most: int) -> int:
     """Words for numbers below `most`: whole vectors of 8."""
     return (most + 511) // 512 * 8
 
 
-@compiled
+@inlined
 def bit(number: int) -> Any:
     """The word in which only this number's bit is set."""
     return ONE << np.uint64(number & 63)
 
 
-@compiled
+@inlined
 def near_in_word(word: Any, number: int) -> int:
     """Position in a word that is not zero: of the first bit from number's on, else of the last."""
     above = word >> np.uint64(number & 63)

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from pipeline.kernels.jit import compiled
+from pipeline.kernels.jit import compiled, inlined
 
 NEIGHBOURS = 8
 BLOCK = 64
@@ -56,14 +56,35 @@ def find_near(edges: np.ndarray, count: int, low: int, near: Near) -> None:
             break
 
 
+@inlined
+def complete_near(keys: np.ndarray, near: Near) -> None:
+    """Find the neighbours of points with few from all lengths: those far from all others."""
+    of = near.of
+    known = near.known
+    for x in range(len(keys)):
+        if known[x] < NEIGHBOURS:
+            count = 0
+            for y in range(len(keys)):
+                if y != x and (count < NEIGHBOURS or keys[x, y] < keys[x, of[x, count - 1]]):
+                    count = min(count + 1, NEIGHBOURS)
+                    place = count - 1
+                    while place > 0 and keys[x, of[x, place - 1]] > keys[x, y]:
+                        of[x, place] = of[x, place - 1]
+                        place -= 1
+                    of[x, place] = y
+            known[x] = count
+
+
 @compiled
-def longest_bare(keys: np.ndarray, low: int, high: int, near: Near) -> int:
+def longest_bare(keys: np.ndarray, low: int, high: int, near: Near, watch: np.ndarray) -> int:
     """A key that no edge with an empty lune exceeds, of those with low < key <= high; or -1.
 
-    keys: (n, n) int32, symmetric. near: neighbours by edges of key <= low.
+    keys: (n, n) int32, symmetric, n at least 2. Of no meaning where watch[1] is set.
     """
     longest = -1
     for x in range(len(keys) - 1):
+        if watch[1]:
+            return longest
         row = keys[x][x + 1 :]
         open_ = near.open[: len(row)]
         _mark_open(keys, x, near, open_)
@@ -83,13 +104,15 @@ def longest_bare(keys: np.ndarray, low: int, high: int, near: Near) -> int:
     return longest
 
 
-@compiled
+@inlined
 def _mark_open(keys: np.ndarray, x: int, near: Near, open_: np.ndarray) -> None:
-    """open_[j] = 0 where a near neighbour of x is nearer to y = x + 1 + j than x is, else 1."""
+    """open_[j] = 0 where a near neighbour of x is nearer to y = x + 1 + j than x is, else 1.
+
+    Neighbours are nearer to x than y is, or else the edge is left open. Eight rows at once, so that
+    each is read once and nothing is written in between; missing neighbours repeat others.
+    """
     known = near.known[x]
-    if known == 0:
-        open_[:] = 1
-        return
+    farthest = keys[x, near.of[x, known - 1]]
     row = keys[x][x + 1 :]
     a = keys[near.of[x, 0]][x + 1 :]
     b = keys[near.of[x, 1 % known]][x + 1 :]
@@ -102,7 +125,7 @@ def _mark_open(keys: np.ndarray, x: int, near: Near, open_: np.ndarray) -> None:
     for j in range(len(open_)):
         one = min(min(a[j], b[j]), min(c[j], d[j]))
         two = min(min(e[j], f[j]), min(g[j], h[j]))
-        open_[j] = np.int32(min(one, two) >= row[j])
+        open_[j] = np.int32((min(one, two) >= row[j]) | (row[j] <= farthest))
 
 
 @compiled

@@ -37,7 +37,8 @@ def exact(kernel: Kernel) -> Kernel:
 
 
 def inlined(kernel: Kernel) -> Kernel:
-    """A kernel copied into its callers, so that a constant argument stays a constant there."""
+    """A kernel copied into its callers: constant arguments stay constants, and it is compiled with
+    them, once, where a kernel that is called is compiled again with every caller."""
     return numba.njit(inline="always")(kernel)  # type: ignore[no-any-return]
 
 

@@ -22,7 +22,7 @@ from typing import NamedTuple
 import numpy as np
 
 from pipeline.kernels.bits import ONE, ZERO, last_bit
-from pipeline.kernels.jit import compiled
+from pipeline.kernels.jit import compiled, inlined
 
 FOREST = -1
 """Witness of a bare edge that joined two components."""
@@ -30,47 +30,58 @@ MOST_NUMBERED = 32766
 """Loops whose number fits beside the witnesses; later ones are looked up by their edge."""
 
 
+MOST_BYTES = 2 * 2**30
+"""Of the loops of one cloud and their relations."""
+NEVER = -1
+"""Death of a loop that is alive."""
+BOUNDARY, DEATH, NO_ROOM = 0, 1, 2
+"""What becomes of a relation: nothing new, the death of a loop, or it could not be kept."""
+
+
 class Loops(NamedTuple):
     """Loops by number, in order of birth.
 
-    births: (most,) int64, the edge that began each. deaths: (most,) int64, a key, -1 while alive.
-    relations: (most, words) uint64; row q is the reduced relation that ended loop q.
-    column, heap: scratch.
+    births: (most,) int64, the edge that began each. deaths: (most,) int64, a key, or NEVER.
+    starts: (most,) int64, where the reduced relation that ended loop q begins in relations: q // 64
+    + 1 words. relations: (room,) uint64, the first used[0] of them taken. column: scratch.
     """
 
     births: np.ndarray
     deaths: np.ndarray
+    starts: np.ndarray
     relations: np.ndarray
+    used: np.ndarray
     column: np.ndarray
-    heap: np.ndarray
 
 
 @compiled
-def make_loops(most: int) -> Loops:
-    """Room for so many loops, a multiple of 64."""
+def make_loops(most: int, room: int) -> Loops:
+    """Room for so many loops, a multiple of 64, and words of relations."""
     return Loops(
         np.empty(most, np.int64),
         np.empty(most, np.int64),
-        np.empty((most, most // 64), np.uint64),
+        np.empty(most, np.int64),
+        np.empty(room, np.uint64),
+        np.zeros(1, np.int64),
         np.empty(most // 64, np.uint64),
-        np.empty(4096, np.int64),
     )
 
 
 @compiled
-def more_loops(loops: Loops) -> Loops:
-    """The same loops with room for twice as many."""
-    most, words = loops.relations.shape
-    more = make_loops(2 * most)
-    for q in range(most):
+def more_loops(loops: Loops, most: int, room: int) -> Loops:
+    """The same loops with room for more."""
+    more = make_loops(most, room)
+    for q in range(len(loops.births)):
         more.births[q] = loops.births[q]
         more.deaths[q] = loops.deaths[q]
-        for w in range(words):
-            more.relations[q, w] = loops.relations[q, w]
+        more.starts[q] = loops.starts[q]
+    more.used[0] = loops.used[0]
+    for w in range(loops.used[0]):
+        more.relations[w] = loops.relations[w]
     return more
 
 
-@compiled
+@inlined
 def mark(number: int) -> int:
     """What stands in place of a witness for the bare edge that began loop `number`."""
     return -2 - min(number, MOST_NUMBERED)
@@ -84,13 +95,17 @@ def relate(
     witness: np.ndarray,
     loops: Loops,
     count: int,
-) -> bool:
-    """Make the cycle through four points a boundary from length `key` on; whether a loop dies.
+) -> int:
+    """Make the cycle through four points a boundary from length `key` on; what becomes of it.
 
-    Consecutive points of the square are joined by edges that are in. count: of loops so far.
+    Consecutive points of the square are joined by edges that are in. count: of loops so far. Where
+    there is no room nothing has changed.
     """
-    words = ((count - 1) >> 6) + 1
     column = loops.column
+    relations = loops.relations
+    words = ((count - 1) >> 6) + 1
+    if loops.used[0] + words > len(relations):
+        return NO_ROOM
     column[:words] = ZERO
     _express(square, keys, witness, loops, count)
     word = words - 1
@@ -99,15 +114,18 @@ def relate(
             word -= 1
             continue
         loop = word * 64 + last_bit(column[word])
-        relation = loops.relations[loop]
-        if loops.deaths[loop] < 0:
+        if loops.deaths[loop] == NEVER:
+            start = loops.used[0]
             for w in range(word + 1):
-                relation[w] = column[w]
+                relations[start + w] = column[w]
+            loops.starts[loop] = start
+            loops.used[0] += word + 1
             loops.deaths[loop] = key
-            return True
+            return DEATH
+        relation = relations[loops.starts[loop] :]
         for w in range(word + 1):
             column[w] ^= relation[w]
-    return False
+    return BOUNDARY
 
 
 @compiled
@@ -119,7 +137,7 @@ def _express(
     count: int,
 ) -> None:
     """Adds the coordinates of the cycle to the column; the heap has edges to be replaced."""
-    heap = loops.heap
+    heap = np.empty(64, np.int64)
     size = 0
     for corner in range(4):
         size = _push(heap, size, _edge(keys, square[corner], square[(corner + 1) & 3]))
@@ -134,17 +152,39 @@ def _express(
         z = int(witness[a, b])
         if z >= 0:
             if size + 2 > len(heap):
-                heap = np.append(heap, heap)
+                heap = _twice_as_long(heap)
             size = _push(heap, size, _edge(keys, a, z))
             size = _push(heap, size, _edge(keys, z, b))
         elif z < FOREST:
             loop = -2 - z
             if loop == MOST_NUMBERED:
-                loop = np.searchsorted(loops.births[:count], edge)
+                loop = _place_of(edge, loops.births, count)
             loops.column[loop >> 6] ^= ONE << np.uint64(loop & 63)
 
 
-@compiled
+@inlined
+def _twice_as_long(heap: np.ndarray) -> np.ndarray:
+    longer = np.empty(2 * len(heap), np.int64)
+    for place in range(len(heap)):
+        longer[place] = heap[place]
+    return longer
+
+
+@inlined
+def _place_of(edge: int, births: np.ndarray, count: int) -> int:
+    """Its place among the first `count` of them, which are in order."""
+    low = 0
+    high = count - 1
+    while low < high:
+        middle = (low + high) >> 1
+        if births[middle] < edge:
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
+@inlined
 def _edge(keys: np.ndarray, a: int, b: int) -> int:
     low = min(a, b)
     high = max(a, b)

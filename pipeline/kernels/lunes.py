@@ -19,12 +19,14 @@ import numpy as np
 
 from pipeline.kernels.bits import ONE, ZERO, bit, near_in_set, near_in_word
 from pipeline.kernels.jit import compiled, inlined
-from pipeline.kernels.loops import FOREST, Loops, mark, relate
+from pipeline.kernels.loops import DEATH, FOREST, NEVER, NO_ROOM, Loops, mark, relate
 
 AHEAD = 8
 """Edges that are guessed together."""
-MERGES, LOOPS, ALIVE = 0, 1, 2
+MERGES, LOOPS, ALIVE, LACK = 0, 1, 2, 3
 """Places in the counts of a graph."""
+LOOP, RELATION = 1, 2
+"""What there was no room for."""
 
 
 class Graph(NamedTuple):
@@ -33,7 +35,7 @@ class Graph(NamedTuple):
     keys: (n, n) int32, lengths. adjacent: (n, words) uint64, the neighbours of a point and itself.
     witness: (n, n) int16, above the diagonal: a point of the lune, or FOREST, or the mark of a
     loop. parent: (n,) int64, a union-find forest. merges: (n,) int64, lengths at which components
-    met. counts: (3,) int64, of merges, loops, and loops alive.
+    met. counts: (4,) int64, of merges, loops, and loops alive; and what `enter` had no room for.
     """
 
     keys: np.ndarray
@@ -97,8 +99,9 @@ def enter(
     """Let edges[first:count], which are in order, enter the graph; the place where this stopped.
 
     It is `count` when all are in. It is less when no loop is alive and the next edge is longer
-    than `horizon`, or when there is no room for another loop. It is -1 when watch[1] is set.
-    nearest: (n, ...) int64, nearest[x, 0] is a point near x.
+    than `horizon`, or when there is no room for what that edge brings (counts[LACK]: a LOOP or a
+    RELATION). It is -1 when watch[1] is set. nearest: (n, ...) int64, nearest[x, 0] is best a point
+    near x.
     """
     # A name a field: taking one from a tuple counts references, which takes longer than an edge.
     keys = graph.keys
@@ -115,6 +118,8 @@ def enter(
     guesses = scratch.guesses
     changed = scratch.changed
     changed[:] = -1
+    counts[LACK] = 0
+    guessed = first
     for e in range(first, count):
         if (e - first) & (AHEAD - 1) == 0:
             if watch[1]:
@@ -133,34 +138,73 @@ def enter(
         else:
             middle = (x + y) >> 1
             z = _in_lune(x, y, adjacent, middle, lune)
-            if z >= 0:
+            if z < 0:
+                _enter_bare(edge, x, y, parent, merges, births, deaths, witness, counts)
+            else:
                 witness[x, y] = z
                 if not _is_connected(x, y, z, adjacent, middle, lune, rest):
                     found = _find_pieces(x, y, adjacent, middle, scratch)
                     witness[x, y] = pieces[0]
-                    for k in range(1, found):
-                        square = (x, pieces[0], y, pieces[k])
-                        if counts[ALIVE] and relate(
-                            square, key, keys, witness, loops, counts[LOOPS]
-                        ):
-                            counts[ALIVE] -= 1
-            elif _join(parent, x, y):
-                merges[counts[MERGES]] = key
-                counts[MERGES] += 1
-                witness[x, y] = FOREST
-            else:
-                if counts[LOOPS] == len(births):
-                    return e
-                births[counts[LOOPS]] = edge
-                deaths[counts[LOOPS]] = -1
-                witness[x, y] = mark(counts[LOOPS])
-                counts[LOOPS] += 1
-                counts[ALIVE] += 1
+                    _relate_pieces(x, y, key, found, pieces, keys, witness, loops, counts)
+            if counts[LACK]:
+                return e
         adjacent[x, y >> 6] |= bit(y)
         adjacent[y, x >> 6] |= bit(x)
         changed[x] = guessed
         changed[y] = guessed
     return count
+
+
+@inlined
+def _enter_bare(
+    edge: int,
+    x: int,
+    y: int,
+    parent: np.ndarray,
+    merges: np.ndarray,
+    births: np.ndarray,
+    deaths: np.ndarray,
+    witness: np.ndarray,
+    counts: np.ndarray,
+) -> None:
+    """An edge with an empty lune joins two components, or begins a loop."""
+    if _join(parent, x, y):
+        merges[counts[MERGES]] = edge >> 32
+        counts[MERGES] += 1
+        witness[x, y] = FOREST
+    elif counts[LOOPS] == len(births):
+        counts[LACK] = LOOP
+    else:
+        births[counts[LOOPS]] = edge
+        deaths[counts[LOOPS]] = NEVER
+        witness[x, y] = mark(counts[LOOPS])
+        counts[LOOPS] += 1
+        counts[ALIVE] += 1
+
+
+@inlined
+def _relate_pieces(
+    x: int,
+    y: int,
+    key: int,
+    found: int,
+    pieces: np.ndarray,
+    keys: np.ndarray,
+    witness: np.ndarray,
+    loops: Loops,
+    counts: np.ndarray,
+) -> None:
+    """The cycles x, piece, y, other piece become boundaries.
+
+    Where one finds no room the edge comes again, and those that were related follow from them.
+    """
+    for k in range(1, found):
+        if counts[ALIVE] and not counts[LACK]:
+            square = (x, pieces[0], y, pieces[k])
+            became = relate(square, key, keys, witness, loops, counts[LOOPS])
+            counts[ALIVE] -= became == DEATH
+            if became == NO_ROOM:
+                counts[LACK] = RELATION
 
 
 @inlined

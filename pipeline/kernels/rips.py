@@ -36,31 +36,49 @@ import numpy as np
 
 from pipeline.kernels.bits import words_of
 from pipeline.kernels.edges import collect, quantile, sort
-from pipeline.kernels.horizon import NEIGHBOURS, Near, find_near, longest_bare
-from pipeline.kernels.jit import compiled
+from pipeline.kernels.horizon import NEIGHBOURS, Near, complete_near, find_near, longest_bare
+from pipeline.kernels.jit import compiled, inlined
 from pipeline.kernels.lengths import (
     PLAIN,
-    SQUARED,
     differ_though_small,
+    enclosing_and_small,
     exponent_of,
+    exponent_of_cloud,
     fill_lengths,
     fill_rounded,
     fill_squares,
     last_key,
     length_of,
     merge_repeated,
-    range_of,
+    scaled_cloud,
 )
-from pipeline.kernels.loops import Loops, make_loops, more_loops
-from pipeline.kernels.lunes import ALIVE, LOOPS, MERGES, Graph, Scratch, clear, enter, make_scratch
+from pipeline.kernels.loops import MOST_BYTES, NEVER, Loops, make_loops, more_loops
+from pipeline.kernels.lunes import (
+    ALIVE,
+    LACK,
+    LOOP,
+    LOOPS,
+    MERGES,
+    Graph,
+    Scratch,
+    clear,
+    enter,
+    make_scratch,
+)
 
 MOST_POINTS = 8192
-"""Of one cloud. The tables of all pairs take 6 bytes a pair, the edges of a hard case 16 more."""
+"""Of one cloud: its tables take about 6 n**2 bytes."""
 FIRST_EDGES = 28.0
 FEWEST_EDGES = 8.0
 """Edges a point in the first batch: of the first cloud, and of later ones, which learn."""
+SPARE = 1.2
+"""Edges that are collected for a cloud, by those that entered for the one before."""
 GROWTH = 1.5
 """Edges up to the end of a batch, by those up to the end of the one before."""
+
+
+STOPPED, TOO_MANY_LOOPS = -1, -2
+"""What a sweep returns that did not come to its end."""
 
 
 class Stopped(Exception):
@@ -68,6 +86,14 @@ class Stopped(Exception):
 
     def __init__(self, item: int) -> None:
         super().__init__(f"stopped at cloud {item}")
+        self.item = item
+
+
+class TooManyLoops(Exception):
+    """Raised when loops and their relations would take over 2 GiB. item: the cloud."""
+
+    def __init__(self, item: int) -> None:
+        super().__init__(f"the loops of cloud {item} would take over {MOST_BYTES >> 30} GiB")
         self.item = item
 
 
@@ -89,8 +115,9 @@ def rips_h01(
     (H0) or birth (H1), essential classes after them. Lengths are roots, in float32, of squares
     rounded to float32.
 
-    Raises Stopped. Memory: 6 n**2 bytes for the largest cloud, and 16 for each edge in a batch
-    (most often 5 to 20 % of all n**2 / 2).
+    Raises Stopped, and TooManyLoops. Memory for n points: 6.2 n**2 bytes; 16 for each edge in a
+    batch, most often 5 to 20 % of the n**2 / 2 there are, and half as much again while that grows;
+    and what the loops take, next to nothing but where there are tens of thousands, up to 2 GiB.
     """
     columns = np.ascontiguousarray(np.asarray(points, np.float64).T)  # (D, N)
     return _compute(columns, np.ascontiguousarray(starts, np.int64), longest, watch, squared=True)
@@ -126,9 +153,9 @@ def _compute(
     if largest > MOST_POINTS:
         raise ValueError(f"a cloud of {largest} points; at most {MOST_POINTS} fit the tables")
     tables = make_tables(largest)
-    points, offsets, item = _diagrams(values, starts, float(longest), squared, tables, watch)
-    if item >= 0:
-        raise Stopped(item)
+    points, offsets, code = _diagrams(values, starts, float(longest), squared, tables, watch)
+    if code < 0:
+        raise (Stopped if code == STOPPED else TooManyLoops)(int(watch[0]))
     return points, offsets
 
 
@@ -155,51 +182,66 @@ def _diagrams(
     tables: Tables,
     watch: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray, int]:
-    """Diagrams of all clouds, their ends, and -1, or the number of the cloud where it gave up."""
+    """Diagrams of all clouds, their ends, and 0; or a code, and watch[0] says at which cloud."""
     clouds = len(starts) - 1
     points = np.empty((2 * starts[clouds] + 64, 2))
     offsets = np.zeros(2 * clouds + 1, np.int64)
     room = (np.empty(1024, np.int64), np.empty(1024, np.int64))
-    loops = make_loops(1024)
+    loops = make_loops(1024, 4096)
     batch = FIRST_EDGES
-    begin = 0
+    begin = starts[0] if squared else 0
     for s in range(clouds):
         watch[0] = s
         n = starts[s + 1] - starts[s]
         if n == 0:
-            offsets[2 * s + 1 : 2 * s + 3] = offsets[2 * s]
+            offsets[2 * s + 1] = offsets[2 * s]
+            offsets[2 * s + 2] = offsets[2 * s]
             continue
-        keys = tables.keys[: n * n].reshape(n, n)
-        roots = squared
-        if squared:
-            cloud = values[:, starts[s] : starts[s + 1]]
-            exponent = exponent_of(range_of(cloud), SQUARED)
-            enclosing, small = fill_squares(cloud, exponent, keys)
-            if small and differ_though_small(cloud, keys):
-                enclosing, small = fill_lengths(cloud, exponent, keys)
-                roots = False
-        else:
-            matrix = values[0, begin : begin + n * n]
-            exponent = exponent_of(matrix.max(), PLAIN)
-            enclosing, small = fill_rounded(matrix, exponent, keys)
-            begin += n * n
-        m = merge_repeated(keys) if small else n
+        size = n if squared else n * n
+        cloud = values[:, begin : begin + size]
+        begin += size
+        m, exponent, roots, last = _fill(cloud, longest, squared, n, tables, watch)
         graph, scratch, near = _views(m, tables)
-        last = last_key(longest, enclosing, exponent, roots)
         clear(graph)
-        loops, room, swept = _sweep(graph, loops, room, scratch, near, batch, last, watch)
-        if swept < 0:
-            return points, offsets, s
+        loops.used[0] = 0
+        loops, room, entered = _sweep(graph, loops, room, scratch, near, batch, last, watch)
+        if entered < 0:
+            return points, offsets, entered
         if m > 1:
-            batch = min(max(1.2 * swept / m, FEWEST_EDGES), m / 2)
+            batch = min(max(SPARE * entered / m, FEWEST_EDGES), m / 2)
         points = _with_room(points, offsets[2 * s] + m + graph.counts[LOOPS])
         offsets[2 * s + 1] = _write_h0(graph, exponent, roots, points, offsets[2 * s])
         offsets[2 * s + 2] = _write_h1(graph, loops, exponent, roots, points, offsets[2 * s + 1])
     watch[0] = -1
-    return points[: offsets[-1]], offsets, -1
+    return points[: offsets[-1]], offsets, 0
 
 
-@compiled
+@inlined
+def _fill(
+    cloud: np.ndarray, longest: float, squared: bool, n: int, tables: Tables, watch: np.ndarray
+) -> tuple[int, int, bool, int]:
+    """Fills the table of keys: number of distinct points, exponent, whether keys stand for squares,
+    and the last key that matters. cloud: (D, n), or a matrix (1, n * n)."""
+    keys = tables.keys[: n * n].reshape(n, n)
+    roots = squared
+    if squared:
+        exponent = exponent_of_cloud(cloud)
+        scaled = scaled_cloud(cloud, exponent)
+        fill_squares(scaled, keys, watch)
+        enclosing, small = enclosing_and_small(keys)
+        if small and differ_though_small(cloud, keys):
+            fill_lengths(scaled, keys, watch)
+            enclosing, small = enclosing_and_small(keys)
+            roots = False
+    else:
+        exponent = exponent_of(cloud.max(), PLAIN)
+        fill_rounded(cloud[0], exponent, keys)
+        enclosing, small = enclosing_and_small(keys)
+    m = merge_repeated(keys, watch) if small else n
+    return m, exponent, roots, last_key(longest, enclosing, exponent, roots)
+
+
+@inlined
 def _sweep(
     graph: Graph,
     loops: Loops,
@@ -213,9 +255,10 @@ def _sweep(
     """Let edges of key <= last enter until nothing can happen any more.
 
     batch: edges a point to begin with. Loops and room come back, larger where it took that, and
-    the number of edges that entered, -1 where it gave up.
+    the number of edges that entered, or a code.
     """
     keys = graph.keys
+    counts = graph.counts
     n = len(keys)
     wanted = batch * n
     low: Any = np.int64(-1)  # a plain constant would be compiled for once more
@@ -232,19 +275,24 @@ def _sweep(
         if low < 0 and count > 0:
             settled = edges[count // 2] >> 32
             find_near(edges, count, settled, near)
-            horizon = max(longest_bare(keys, settled, last, near), settled)
+            complete_near(keys, near)
+            horizon = max(longest_bare(keys, settled, last, near, watch), settled)
         done: Any = np.int64(0)
         while True:
             done = enter(edges, done, count, horizon, near.of, graph, loops, scratch, watch)
             if done < 0:
-                return loops, room, -1
-            if done == count or graph.counts[LOOPS] < len(loops.births):
+                return loops, room, STOPPED
+            if counts[LACK] == 0:
                 break
-            loops = more_loops(loops)
+            most = len(loops.births) * (2 if counts[LACK] == LOOP else 1)
+            words = len(loops.relations) * (1 if counts[LACK] == LOOP else 2)
+            if 32 * most + 8 * words > MOST_BYTES:
+                return loops, room, TOO_MANY_LOOPS
+            loops = more_loops(loops, most, words)
         entered += done
         if done < count:
             break
-        if graph.counts[ALIVE] == 0 and horizon <= high:
+        if counts[ALIVE] == 0 and horizon <= high:
             break
         wanted *= GROWTH
         low = high
@@ -252,7 +300,7 @@ def _sweep(
     return loops, room, entered
 
 
-@compiled
+@inlined
 def _views(n: int, tables: Tables) -> tuple[Graph, Scratch, Near]:
     """The tables for a cloud of n points, and room to work in."""
     words = words_of(n)
@@ -262,14 +310,14 @@ def _views(n: int, tables: Tables) -> tuple[Graph, Scratch, Near]:
         tables.witness[: n * n].reshape(n, n),
         np.empty(n, np.int64),
         np.empty(n, np.int64),
-        np.zeros(3, np.int64),
+        np.zeros(4, np.int64),
     )
     scratch = make_scratch(n, words)
     near = Near(np.zeros((n, NEIGHBOURS), np.int64), np.zeros(n, np.int64), np.empty(n, np.int32))
     return graph, scratch, near
 
 
-@compiled
+@inlined
 def _with_room(points: np.ndarray, needed: int) -> np.ndarray:
     """The points, in an array for at least so many."""
     if needed <= len(points):
@@ -281,7 +329,7 @@ def _with_room(points: np.ndarray, needed: int) -> np.ndarray:
     return larger
 
 
-@compiled
+@inlined
 def _write_h0(graph: Graph, exponent: int, roots: bool, points: np.ndarray, place: int) -> int:
     """Writes the diagram of components from that place on; its end."""
     components = len(graph.keys) - graph.counts[MERGES]
@@ -296,19 +344,19 @@ def _write_h0(graph: Graph, exponent: int, roots: bool, points: np.ndarray, plac
     return place
 
 
-@compiled
+@inlined
 def _write_h1(
     graph: Graph, loops: Loops, exponent: int, roots: bool, points: np.ndarray, place: int
 ) -> int:
     """Writes the diagram of loops from that place on; its end."""
     count = graph.counts[LOOPS]
     for q in range(count):
-        if loops.deaths[q] >= 0:
+        if loops.deaths[q] != NEVER:
             points[place, 0] = length_of(loops.births[q] >> 32, exponent, roots)
             points[place, 1] = length_of(loops.deaths[q], exponent, roots)
             place += points[place, 1] > points[place, 0]
     for q in range(count):
-        if loops.deaths[q] < 0:
+        if loops.deaths[q] == NEVER:
             points[place, 0] = length_of(loops.births[q] >> 32, exponent, roots)
             points[place, 1] = np.inf
             place += 1

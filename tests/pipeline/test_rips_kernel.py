@@ -144,6 +144,9 @@ def clouds() -> Iterator[tuple[str, np.ndarray]]:
     yield "one coordinate", random.random((100, 1))
     yield "far away", 1e6 + random.random((150, 3))
     yield "tiny", 1e-4 * random.random((150, 3))
+    yield "600 coordinates", random.random((150, 600))
+    yield "of many scales", random.normal(size=(200, 3)) * np.exp(3 * random.normal(size=(200, 1)))
+    yield "half of it dense", random.random((200, 2)) * np.repeat([[1e-3], [1]], 100, axis=0)
     for n in (2, 3, 4):
         yield f"{n} points", random.random((n, 3))
     for n in (3, 4, 5, 6, 24, 51):
@@ -178,6 +181,39 @@ def test_cut_at_a_length_equals_ripser(share: float, rng: np.random.Generator) -
     assert found == by_ripser(lengths, longest)
     assert (0, np.inf) in found[0]
     assert found == diagrams(cloud, float(lengths[lengths <= longest].max()))  # itself included
+
+
+@pytest.mark.parametrize("step", [0.1, 0.3, 0.7, 1e-30, 1e30])
+def test_an_edge_of_the_largest_length_is_in(step: float) -> None:
+    """A length is compared as it was rounded: 0.1 as float32 is over 0.1."""
+    grid = step * np.stack(np.meshgrid(range(3), range(3)), -1).reshape(-1, 2)
+    side = float(np.float32(step))
+    components, loops = diagrams(grid, step)
+    np.testing.assert_allclose(components, [(0, side)] * 8 + [(0, np.inf)], rtol=1e-6)
+    np.testing.assert_allclose(loops, [(side, np.inf)] * 4, rtol=1e-6)
+    lengths = np.array([[0, step], [step, 0]])
+    assert of_distances(lengths, step)[0] == [(0, side), (0, np.inf)]
+
+
+def bipartite(n: int, random: np.random.Generator) -> np.ndarray:
+    """Two halves, near only across: (n / 2 - 1)**2 loops that stay until the halves close."""
+    side = np.arange(n) < n // 2
+    lengths = np.where(side[:, None] == side, 2.0, random.random((n, n)))
+    lengths = np.minimum(lengths, lengths.T)
+    np.fill_diagonal(lengths, 0)
+    return lengths.astype(np.float32)
+
+
+def test_tables_that_grow_lose_nothing(rng: np.random.Generator) -> None:
+    """Thousands of loops and relations, between small ones; and paths of many edges."""
+    noise = rng.random((200, 200), np.float32)
+    parts = [bipartite(n, rng) for n in (8, 130, 10, 200, 6)]
+    parts.insert(2, np.triu(noise, 1) + np.triu(noise, 1).T)
+    starts = np.cumsum([0, *map(len, parts)])
+    flat = np.concatenate([part.reshape(-1) for part in parts])
+    found = split(*rips_h01_of_distances(flat, starts))
+    assert found == [pairs for part in parts for pairs in by_ripser(part)]
+    assert max(map(len, found)) > 4096
 
 
 def test_photographs_equal_ripser() -> None:
@@ -220,6 +256,17 @@ def test_points_much_nearer_than_others_stay_apart() -> None:
     assert diagrams(cloud)[0] == [(0, near), (0, far), (0, 1), (0, np.inf)]
 
 
+def test_a_coordinate_far_from_zero_does_not_matter() -> None:
+    """Scaled before it is subtracted, 1e10 would be out of range."""
+    near = np.array([[1e10, 0], [1e10, 1e-290], [1e10, 3e-290]])
+    np.testing.assert_allclose(diagrams(near)[0], [(0, 1e-290), (0, 2e-290), (0, np.inf)])
+
+
+def test_squares_of_many_coordinates_stay_in_range() -> None:
+    corners = np.stack([np.zeros(70_000), np.full(70_000, 1 - 1e-12)])
+    assert diagrams(corners)[0] == [(0, float(np.float32(np.sqrt(70_000)))), (0, np.inf)]
+
+
 def test_regular_polygons_have_one_loop() -> None:
     for n in (4, 6, 24):
         around = np.arange(n) * 2 * np.pi / n
@@ -256,6 +303,9 @@ def test_points_come_in_order_with_essential_classes_last(rng: np.random.Generat
     assert (np.diff(components[np.isfinite(components[:, 1]), 1]) >= 0).all()
     for diagram in (components, loops):
         assert (np.diff(np.isinf(diagram[:, 1]).astype(int)) >= 0).all()
+    for alive in (True, False):
+        births = loops[np.isinf(loops[:, 1]) == alive, 0]
+        assert len(births) > 1 and (np.diff(births) >= 0).all()
 
 
 def test_more_points_than_the_tables_take_are_refused() -> None:
@@ -285,18 +335,39 @@ def test_work_is_given_up_when_told(rng: np.random.Generator) -> None:
     assert watch[0] == -1
 
 
+@pytest.mark.parametrize("shape", [(5000, 3), (3000, 700), (6000, 2)])
+def test_work_is_given_up_while_lengths_are_computed(shape: tuple[int, int]) -> None:
+    """Repeated points among them, whose rows are compared."""
+    cloud = np.zeros(shape)
+    cloud[::2] = np.random.default_rng(0).random((shape[0] // 2, shape[1]))
+    watch = np.array([0, 1, 0])
+    started = time.process_time()
+    with pytest.raises(Stopped):
+        rips_h01(cloud, np.array([0, len(cloud)]), watch=watch)
+    assert time.process_time() - started < 5
+
+
 @pytest.mark.slow
 def test_loops_beyond_the_numbers_of_the_table_are_found_by_their_edge(
     tmp_path: Path,
 ) -> None:
-    """The same diagrams when only five loops have a number beside the witnesses."""
+    """The same diagrams when only five loops have a number beside the witnesses.
+
+    And a cloud whose loops take more than there is room for is refused.
+    """
     script = """
+import numpy as np, pytest
 import pipeline.kernels.loops as loops
 loops.MOST_NUMBERED = 5
+loops.MOST_BYTES = 2**19
+from pipeline.kernels.rips import TooManyLoops
 from tests.pipeline import test_rips_kernel as own
 for name, cloud in own.clouds():
     if len(cloud) < 260:
         assert own.diagrams(cloud) == own.by_ripser(own.rounded_lengths(cloud)), name
+with pytest.raises(TooManyLoops) as caught:
+    own.of_distances(own.bipartite(300, np.random.default_rng(0)))
+assert caught.value.item == 0
 """
     environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
     done = subprocess.run(
