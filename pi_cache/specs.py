@@ -21,8 +21,13 @@ from pi_cache.errors import InvalidSpec, UnsupportedFormat
 
 ALGORITHM_VERSION = 1
 """Raised when the same spec gives other numbers; part of every key."""
-ALGORITHM_VERSIONS = {("ripser", "rips"): 2, ("giotto", "rips"): 2}
-"""Of an engine and a filtration that changed alone: lengths of clouds far from zero."""
+ALGORITHM_VERSIONS = {
+    ("ripser", "rips"): 2,  # lengths of clouds far from zero
+    ("giotto", "rips"): 2,
+    ("native", "sublevel"): 2,  # the order of points, and so the last bits of images
+    ("native", "superlevel"): 2,
+}
+"""Of an engine and a filtration that changed alone."""
 
 SPEC_FORMAT = 1
 
@@ -64,6 +69,10 @@ class Status(enum.IntEnum):
     CRASH = 9
     NOT_COMPUTED = 255
     """The fill value: what a lost shard reads as."""
+
+
+RETRIED = (Status.TIMEOUT, Status.CRASH)
+"""What another attempt may mend: it says something of limits and libraries, not of the sample."""
 
 
 class _Checks:
@@ -425,7 +434,8 @@ class StoreSpec(_Spec):
         path = spec.filtration in ("sublevel", "superlevel")
         checks.that(
             not path or sample in ("signal", "image"),
-            f"{spec.filtration} needs signals or images, not {_plural(sample)}",
+            f"{spec.filtration} needs signals or images, not {_plural(sample)}; use "
+            "--filtration rips",
         )
         if sample == "distances" and spec.filtration == "rips" and spec.metric == "euclidean":
             self._set("diagram", spec.replace(metric=PRECOMPUTED))
@@ -442,7 +452,8 @@ class StoreSpec(_Spec):
         checks.that(spec.scan is None or sample == "image", "scan applies to images only")
         checks.that(
             spec.filtration != "cubical" or sample == "image",
-            f"cubical needs images, not {_plural(sample)}",
+            f"cubical needs images, not {_plural(sample)}; use --filtration "
+            + ("sublevel" if sample == "signal" else "rips"),
         )
         embedded = spec.embedding_dimension is not None
         checks.that(not embedded or sample == "signal", "a delay embedding applies to signals only")

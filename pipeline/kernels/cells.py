@@ -55,7 +55,8 @@ class Axis(NamedTuple):
 
     first, last: a point in one of these cells reaches none; positions are clamped to them.
     reach: masses are zero at offsets beyond it. table: (pieces, degree + 1, columns), coefficients
-    of the powers of the place within a piece, -1..1. Its columns are those of `tabulate`.
+    of the powers of the place within a piece, -1..1. Its columns, and `slides`, are those of
+    `tabulate`.
     """
 
     lower: float
@@ -63,6 +64,7 @@ class Axis(NamedTuple):
     first: int
     last: int
     reach: int
+    slides: bool
     table: np.ndarray
 
 
@@ -152,9 +154,17 @@ def tabulate(
     reach = reach_of(cells, sigma, dtype)
     first, last = -reach - 1, cells.size + reach
     columns, begin = (span, 0) if slides else (last - first + span, last - reach)
-    table = np.zeros((*powers.shape[:2], columns), dtype)
+    table = _aligned((*powers.shape[:2], columns), dtype)
     table[:, :, begin : begin + 2 * reach + 1] = powers
-    return Axis(cells.lower, 1 / cells.step, first, last, reach, table), error
+    return Axis(cells.lower, 1 / cells.step, first, last, reach, slides, table), error
+
+
+def _aligned(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """Zeros that begin at a multiple of 64 bytes: no vector lies in two lines of the cache."""
+    size = math.prod(shape) * dtype.itemsize
+    room = np.zeros(size + 64, np.uint8)
+    start = -room.ctypes.data % 64
+    return room[start : start + size].view(dtype).reshape(shape)
 
 
 def _fit(cells: Cells, sigma: float, dtype: np.dtype) -> tuple[np.ndarray, float] | None:

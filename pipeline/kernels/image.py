@@ -53,17 +53,19 @@ def tables(birth: Cells, persistence: Cells, sigma: float, dtype: np.dtype) -> T
     """
     if not all(has_table(cells, sigma, dtype) for cells in (birth, persistence)):
         return None
-    width = lanes(birth.size, dtype)
-    spans = [window(cells, sigma, dtype) for cells in (birth, persistence)]
-    narrow = spans[0] <= NARROW * width
-    if not narrow:
-        spans = [width, lanes(persistence.size, dtype)]
-    x_table = tabulate(birth, sigma, dtype, span=spans[0], slides=narrow)
-    y_table = tabulate(persistence, sigma, dtype, span=spans[1], slides=narrow)
+    axes = (birth, persistence)
+    windows = [window(cells, sigma, dtype) for cells in axes]
+    wholes = [lanes(cells.size, dtype) for cells in axes]
+    narrow = windows[0] <= NARROW * wholes[0]
+    slides = [narrow or windows[a] <= wholes[a] for a in range(2)]
+    spans = [windows[a] if slides[a] else wholes[a] for a in range(2)]
+    x_table = tabulate(birth, sigma, dtype, span=spans[0], slides=slides[0])
+    y_table = tabulate(persistence, sigma, dtype, span=spans[1], slides=slides[1])
     if x_table is None or y_table is None:
         return None
     (x, x_error), (y, y_error) = x_table, y_table
-    render = (_narrow if narrow else _wide)(width, *spans, DEGREE[dtype])
+    make = _narrow if narrow else _wide
+    render = make(*wholes, *spans, DEGREE[dtype])
     error = (x_error + y_error) * math.prod(peak(cells, sigma) for cells in (birth, persistence))
     return Tables(x, y, (persistence.size, birth.size), render, error)
 
@@ -129,6 +131,21 @@ def _fill(
             )
 
 
+@inlined
+def _place(cell: int, axis: Axis, padding: int) -> tuple[int, int]:
+    """Column of the table, and of a row with that padding, where masses of such a point begin."""
+    if axis.slides:
+        return 0, padding + cell - axis.reach
+    return axis.last - cell, padding
+
+
+@inlined
+def _clear(row: np.ndarray, count: int) -> None:
+    """row[:count] = 0; count is a constant where this is copied to."""
+    for j in range(count):
+        row[j] = 0
+
+
 @compiled
 def _sort_by_cell(
     births: np.ndarray,
@@ -179,8 +196,14 @@ def _copy(image: np.ndarray, zero: int, descending: bool, out: np.ndarray) -> No
 
 
 @functools.cache
-def _wide(width: int, x_span: int, y_span: int, degree: int) -> Callable[..., None]:
-    """The kernel for rows of x_span = width columns and y_span rows: constants in its loops."""
+def _wide(width: int, height: int, x_span: int, y_span: int, degree: int) -> Callable[..., None]:
+    """The kernel for width columns and height rows, of which a point has x_span and y_span masses.
+
+    These are constants in its loops. Masses have room for the windows of all points that reach the
+    image, on both sides. Columns of x are unsigned, since numba looks at every other index for
+    whether it is negative.
+    """
+    first = np.uint64(x_span)
 
     @compiled
     def render(
@@ -202,8 +225,8 @@ def _wide(width: int, x_span: int, y_span: int, degree: int) -> Callable[..., No
         order = np.empty(longest, np.int64)
         starts = np.empty(persistence.last - persistence.first + 2, np.int64)
         image = np.empty((rows, width), images.dtype)
-        x = np.empty((8, x_span), images.dtype)
-        y = np.empty((8, y_span), images.dtype)
+        x = np.zeros((8, x_span + width + x_span), images.dtype)
+        y = np.zeros((8, y_span + height + y_span), images.dtype)
         for s in range(len(offsets) - 1):
             b = births[offsets[s] : offsets[s + 1]]
             p = persistences[offsets[s] : offsets[s + 1]]
@@ -215,37 +238,39 @@ def _wide(width: int, x_span: int, y_span: int, degree: int) -> Callable[..., No
                 low = max(cells[order[block]] - persistence.reach, 0)
                 high = min(cells[order[end - 1]] + persistence.reach + 1, rows)
                 for t in range(8):
+                    _clear(x[t][x_span:], width)
+                    _clear(y[t][y_span:], height)
                     if block + t < end:
                         q = order[block + t]
                         weight = images.dtype.type(w[q])
                         j, f = _locate(b[q], birth)
-                        _fill(birth, birth.last - j, f, one, x_span, degree, x[t])
+                        column, left = _place(j, birth, x_span)
+                        _fill(birth, column, f, one, x_span, degree, x[t][left:])
                         i, f = _locate(p[q], persistence)
-                        _fill(persistence, persistence.last - i, f, weight, y_span, degree, y[t])
-                    else:
-                        x[t] = 0
-                        y[t] = 0
+                        column, left = _place(i, persistence, y_span)
+                        _fill(persistence, column, f, weight, y_span, degree, y[t][left:])
                 for i in range(low, high):
                     row = image[i]
-                    y0 = y[0, i]
-                    y1 = y[1, i]
-                    y2 = y[2, i]
-                    y3 = y[3, i]
-                    y4 = y[4, i]
-                    y5 = y[5, i]
-                    y6 = y[6, i]
-                    y7 = y[7, i]
-                    for j in range(width):
-                        row[j] += (y0 * x[0, j] + y1 * x[1, j] + y2 * x[2, j] + y3 * x[3, j]) + (
-                            y4 * x[4, j] + y5 * x[5, j] + y6 * x[6, j] + y7 * x[7, j]
-                        )
+                    y0 = y[0, y_span + i]
+                    y1 = y[1, y_span + i]
+                    y2 = y[2, y_span + i]
+                    y3 = y[3, y_span + i]
+                    y4 = y[4, y_span + i]
+                    y5 = y[5, y_span + i]
+                    y6 = y[6, y_span + i]
+                    y7 = y[7, y_span + i]
+                    for place in range(np.uint64(width)):
+                        k = first + place
+                        row[place] += (
+                            y0 * x[0, k] + y1 * x[1, k] + y2 * x[2, k] + y3 * x[3, k]
+                        ) + (y4 * x[4, k] + y5 * x[5, k] + y6 * x[6, k] + y7 * x[7, k])
             _copy(image, 0, descending, images[s])
 
     return render
 
 
 @functools.cache
-def _narrow(width: int, x_span: int, y_span: int, degree: int) -> Callable[..., None]:
+def _narrow(width: int, height: int, x_span: int, y_span: int, degree: int) -> Callable[..., None]:
     """The kernel in which a point updates a window of x_span columns and at most y_span rows.
 
     The image has room for the windows of all points that reach it, on both sides.

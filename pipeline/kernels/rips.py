@@ -20,8 +20,8 @@ a cone by then. Most often all is over much earlier, when no loop is alive and n
 empty lune (`pipeline.kernels.horizon`); so edges are collected and sorted a batch at a time, each
 half as large again as the last one.
 
-A length is a float32; of clouds it is the square that is rounded (`pipeline.kernels.lengths`).
-Rounding is monotone, so the diagram is exact up to it.
+A length is a float32; of clouds it is the square, summed in float64, that is rounded
+(`pipeline.kernels.lengths`). Rounding is monotone: all that follows from the sums is exact.
 
 Reference: Koyama, Memoli, Robins and Turner, Faster computation of degree-1 persistent homology
 using the reduced Vietoris-Rips filtration, arXiv 2307.16333.
@@ -201,6 +201,8 @@ def _diagrams(
         cloud = values[:, begin : begin + size]
         begin += size
         m, exponent, roots, last = _fill(cloud, longest, squared, n, tables, watch)
+        if watch[1]:  # keys are not all written then
+            return points, offsets, STOPPED
         graph, scratch, near = _views(m, tables)
         clear(graph)
         loops.used[0] = 0

@@ -45,6 +45,18 @@ def test_single_precision_equals_union_find(signal: list[float]) -> None:
     assert diagram(signal) == naive.path_h0(signal)
 
 
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("length", [31, 32, 33, 64, 65, 257])
+def test_long_signals_equal_union_find(length: int, dtype: type) -> None:
+    """Passes over many minima: few go in a pass where oscillations grow or fade, or all do."""
+    growing = np.arange(length) * (-1.0) ** np.arange(length)
+    noisy = np.random.default_rng(length).normal(size=length)
+    kinds = [growing, growing[::-1], growing + 30 * noisy, noisy, np.floor(2 * noisy)]
+    kinds += [np.floor(2 * noisy) * -0.0, noisy * np.finfo(dtype).tiny, noisy * 1e37]
+    for signal in (kind.astype(dtype) for kind in kinds):
+        assert diagram(signal) == naive.path_h0(signal)
+
+
 @given(st.lists(signals, min_size=1, max_size=8))
 def test_ragged_equals_one_by_one(parts: list[list[float]]) -> None:
     starts = np.cumsum([0, *map(len, parts)])
@@ -95,6 +107,14 @@ def test_a_pair_of_exactly_the_least_persistence_is_dropped() -> None:
     signal = np.array([0.0, 2.0, 1.0, 3.0])
     assert diagram(signal, 0.5) == [(1.0, 2.0), (0.0, np.inf)]
     assert diagram(signal, 1.0) == [(0.0, np.inf)]
+
+
+@pytest.mark.parametrize("step", [1, 40])
+def test_points_keep_no_more_memory_than_signals_have(step: int) -> None:
+    signals = np.repeat(np.random.default_rng(0).normal(size=(20, 400)), step, axis=1)
+    points, _ = path_h0(signals, 0.0)
+    assert (points if points.base is None else points.base).nbytes <= signals.nbytes
+    assert points.base is None or 4 * len(points) >= len(points.base)
 
 
 def test_read_only_and_strided_input_is_taken_and_left_alone() -> None:
