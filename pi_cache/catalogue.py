@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import string
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +22,7 @@ from pi_cache.errors import (
     UnsupportedFormat,
 )
 from pi_cache.manifest import MALFORMED, StoreManifest
-from pi_cache.specs import SPEC_FORMAT, StoreSpec, differences
+from pi_cache.specs import RETRIED, SPEC_FORMAT, StoreSpec, differences
 
 SHORTEST_PREFIX = 4
 KEY_LENGTH = 64
@@ -106,7 +107,8 @@ def nearest(root: str | Path, spec: StoreSpec) -> tuple[Entry, dict[str, tuple[A
 
 
 def with_diagrams(root: str | Path, spec: StoreSpec) -> Path | None:
-    """Another finished store that holds the diagrams of this spec."""
+    """Another finished store that holds the diagrams of this spec: that of most of its samples."""
+    found = []
     for entry in stores(root):
         manifest = entry.manifest
         if manifest is None or manifest.key == spec.key:
@@ -114,8 +116,13 @@ def with_diagrams(root: str | Path, spec: StoreSpec) -> Path | None:
         if manifest.diagram_key != spec.diagram_key:
             continue
         if any(column.name == "points" for column in manifest.columns):
-            return entry.path
-    return None
+            found.append((lost_samples(manifest.status), entry.path))
+    return min(found, default=(0, None))[1]
+
+
+def lost_samples(status: Mapping[str, int]) -> int:
+    """How many samples another attempt may compute, by the counts of a record or a manifest."""
+    return sum(status.get(code.name, 0) for code in RETRIED)
 
 
 def read_manifest(path: Path) -> StoreManifest:

@@ -10,7 +10,7 @@ import datetime
 import hashlib
 import platform
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -137,6 +137,27 @@ def missing_shards(build: Build) -> list[int]:
     shards = range(build.shards)
     held = files.in_threads(lambda k: holds(build, k), shards)
     return [k for k, holding in zip(shards, held, strict=True) if not holding]
+
+
+def take_back(build: Build, unwanted: Callable[[ShardRecord], bool]) -> list[int]:
+    """Make shards missing whose record is unwanted, and the store an unfinished one; which shards.
+
+    The manifest goes first and the files stay, so that the store is whole or unfinished at every
+    instant: `write_shard` and `finish` go on from there.
+    """
+    taken = [k for k in range(build.shards) if _is(unwanted, build.record_path(k))]
+    if taken:
+        files.move_aside(build.path / "manifest.json", build.quarantine)
+    for k in taken:
+        files.move_aside(build.record_path(k), build.quarantine)
+    return taken
+
+
+def _is(unwanted: Callable[[ShardRecord], bool], place: Path) -> bool:
+    try:
+        return unwanted(ShardRecord.from_bytes(files.read_bytes(place)))
+    except (FileNotFoundError, CorruptStore, UnsupportedFormat):  # missing as it is
+        return False
 
 
 def finish(build: Build, *, versions: Mapping[str, str] | None = None) -> StoreManifest:

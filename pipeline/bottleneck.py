@@ -18,14 +18,19 @@ from scipy.spatial import cKDTree
 
 START = 1e-9
 """The first distance tried, as a part of the largest value; then four times as much, and so on."""
+SMALLEST = float(np.finfo(np.float64).tiny)
+"""The first distance is not smaller: a part of values near it would be 0, and stay so."""
 
 
 def bottleneck(one: np.ndarray, other: np.ndarray) -> float:
     """The bottleneck distance of diagrams (P, 2) and (Q, 2), essential classes included.
 
     Essential classes match each other in the order of their births; inf where their numbers differ.
+    NaN where a birth is not finite, or a death is NaN: these are no diagrams.
     """
     one, other = np.asarray(one, np.float64), np.asarray(other, np.float64)
+    if not all(np.isfinite(d[:, 0]).all() and not np.isnan(d[:, 1]).any() for d in (one, other)):
+        return np.nan
     return max(_essential(one, other), _finite(*(d[np.isfinite(d[:, 1])] for d in (one, other))))
 
 
@@ -48,7 +53,7 @@ def _finite(one: np.ndarray, other: np.ndarray) -> float:
     halves = [np.abs(d[:, 1] - d[:, 0]) / 2 for d in (one, other)]
     most = float(max(h.max(initial=0.0) for h in halves))  # all to the diagonal
     largest = max(float(np.abs(d).max(initial=0.0)) for d in (one, other))
-    enough = min(START * largest, most)
+    enough = min(max(START * largest, SMALLEST), most)
     near = _near(one, other, enough)
     while enough < most and not _is_enough(enough, near, halves):
         enough = min(4 * enough, most)

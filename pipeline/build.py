@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from pi_cache import catalogue
-from pi_cache.errors import CorruptStore, StoreNotFound, UnfinishedStore
+from pi_cache.catalogue import lost_samples, read_manifest
+from pi_cache.errors import CorruptStore, PiCacheError, StoreNotFound, UnfinishedStore
 from pi_cache.integrity import verify
-from pi_cache.ledger import Build, finish, missing_shards
+from pi_cache.ledger import Build, finish, missing_shards, take_back
 from pi_cache.manifest import StoreManifest, merged
 from pi_cache.reader import Store, open_store
-from pi_cache.specs import DiagramSpec, ImageSpec, StoreSpec
+from pi_cache.specs import RETRIED, DiagramSpec, ImageSpec, Status, StoreSpec
 from pipeline.engines import ENGINES, engine_of
 from pipeline.executors import EXECUTORS, granted_cores, single_threaded
 from pipeline.plan import Cost
@@ -113,9 +114,10 @@ def build(
     with clock("identify"):
         spec = StoreSpec(source=source.spec(), diagram=diagram, image=image, recipe=recipe)
         found = find_finished(root, spec, say)
-    if found is not None:
+    if found is not None and not (options.retry and lost(found.manifest)):
         for line in differing_layout(found.manifest.blueprint, options):
             say(line)
+        _say_lost(found.manifest, say)
         return BuildReport(
             manifest=found.manifest, path=found.path, found=True, seconds=clock.total()
         )
@@ -130,12 +132,15 @@ def build(
             dataset_max = _dataset_max(source, spec, root, options, progress, say)
     with clock("prepare"):
         donor = catalogue.with_diagrams(root, spec)
-        cost = _cost(source, spec, root, options) if donor is None else None
+        given = donor is not None and not (options.retry and lost(read_manifest(donor)))
+        cost = None if given else _cost(source, spec, root, options, say)
         begun = prepare(source, spec, cost, root=root, options=options, say=say)
-        tasks = _tasks(source, begun, donor, dataset_max, options.time_limit)
+        _take_back(begun, dataset_max, options, say)
+        tasks = _tasks(source, begun, donor, dataset_max, options)
     kept = begun.shards - len(tasks)
     if donor is not None and tasks:
-        say(f"diagrams are taken from {donor}: no topology is computed")
+        but = "no topology is computed" if given else "but where a sample is tried again"
+        say(f"diagrams are taken from {donor}: {but}")
     if kept:
         say(f"{kept} of {begun.shards} shards are kept from an earlier run")
     executor, workers = choose_executor(options, cost, tasks)
@@ -143,6 +148,7 @@ def build(
         results = _run(tasks, executor, workers, options.scheduler, kept, progress)
     with clock("finish"):
         manifest = finish(begun, versions=library_versions(spec.diagram.engine))
+    _say_lost(manifest, say)
     clock.seconds["shards"] = _span(results)
     clock.seconds["start_up"] += clock.seconds.pop("running") - clock.seconds["shards"]
     by_step = merged(r.seconds for r in results)
@@ -187,22 +193,69 @@ def _tasks(
     begun: Build,
     donor: Path | None,
     dataset_max: float | None,
-    time_limit: float | None,
+    options: Options,
 ) -> list[ShardTask]:
     missing = missing_shards(begun)
     ranges = [begun.sample_range(k) for k in missing]
+    limit, retry = options.time_limit, options.retry
     return [
-        ShardTask(begun, k, source[r.start : r.stop], donor, dataset_max, time_limit)
+        ShardTask(begun, k, source[r.start : r.stop], donor, dataset_max, limit, retry)
         for k, r in zip(missing, ranges, strict=True)
     ]
 
 
-def _cost(source: Source, spec: StoreSpec, root: Path, options: Options) -> Cost | None:
+def _take_back(begun: Build, dataset_max: float | None, options: Options, say: Say) -> None:
+    """Make shards missing that are to be computed again, or were divided by another maximum."""
+    taken = []
+    if options.retry:
+        taken = take_back(begun, lambda record: lost_samples(record.status) > 0)
+    if dataset_max is not None:
+        take_back(begun, lambda record: record.statistics.get("max_dataset") != dataset_max)
+    if taken:
+        say(f"retry: {len(taken)} of {begun.shards} shards are computed again")
+
+
+def lost(manifest: StoreManifest) -> str:
+    """The samples of a store that took too long or crashed, in words; "" where there are none."""
+    counts = ((code.name, manifest.status.get(code.name, 0)) for code in RETRIED)
+    return ", ".join(f"{count:,} {name}" for name, count in counts if count)
+
+
+def _say_lost(manifest: StoreManifest, say: Say) -> None:
+    if lost(manifest):
+        say(f"{lost(manifest)}: {remedy(manifest)}")
+
+
+def remedy(manifest: StoreManifest) -> str:
+    """How to compute samples again that took too long or crashed."""
+    limits = manifest.statistics.get("time_limits", {})
+    was = f" (it was {', '.join(limits)})" if limits else ""
+    more = f" --time-limit SECONDS{was}" if manifest.status.get(Status.TIMEOUT.name) else ""
+    return f"these samples have no image; to compute them again, add --retry{more}"
+
+
+def expected_losses(root: Path, spec: StoreSpec, options: Options) -> list[str]:
+    """What a plan says of samples that are known to be lost, in the store or in its donor."""
+    donor = catalogue.with_diagrams(root, spec)
+    for path in (root / "stores" / spec.key, donor):
+        try:
+            manifest = None if path is None else read_manifest(path)
+        except PiCacheError:
+            continue
+        if manifest is not None and lost(manifest):
+            again = f"--retry computes their shards again, in {path}"
+            return [f"{lost(manifest)}: {again if options.retry else remedy(manifest)}"]
+        if manifest is not None:
+            return []
+    return []
+
+
+def _cost(source: Source, spec: StoreSpec, root: Path, options: Options, say: Say) -> Cost | None:
     """What a sample costs, where that decides anything."""
     decided = options.shard_samples is not None or find_begun(root, spec) is not None
     if decided and (options.executor is not None or options.workers is not None):
         return None
-    return measure(source, spec, time_limit=options.time_limit)
+    return measure(source, spec, time_limit=options.time_limit, say=say)
 
 
 def _run(

@@ -6,16 +6,18 @@ import json
 import signal
 import sys
 import time
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from pi_cache import catalogue
 from pi_cache.cli import CONTEXT, cache_option, examples, json_option
 from pi_cache.errors import InvalidSpec, PiCacheError
 from pi_cache.reader import open_store
-from pi_cache.specs import StoreSpec
+from pi_cache.specs import ImageSpec, StoreSpec
 from pipeline.options import HOW_OPTIONS, TIME_LIMIT, WHAT_OPTIONS, numbers, opened, with_options
 
 MISUSE, INTERRUPTED = 2, 130
@@ -95,14 +97,16 @@ def build_pis(source: str | None, cache: Path | None, as_json: bool, **options: 
 @json_option
 def plan(source: str | None, cache: Path | None, as_json: bool, **options: Any) -> None:
     """Say what build-pis would do with the same options: build nothing, write nothing."""
-    from pipeline.build import find_finished
+    from pipeline.build import expected_losses, find_finished
     from pipeline.prepare import explain_miss, make_plan
 
     root = catalogue.parse_root(cache)
     data, request, how = opened(source, options, _say)
     spec = StoreSpec(source=data.spec(), diagram=request.diagram, image=request.image)
-    planned = make_plan(data, spec, options=how, root=root)
+    planned = make_plan(data, spec, options=how, root=root, say=_say)
     document = planned.to_dict() | {"found": find_finished(root, spec) is not None}
+    for line in expected_losses(root, spec, how):
+        _say(line)
     if as_json:
         click.echo(json.dumps(document))
         return
@@ -171,9 +175,11 @@ def engines(source: str | None, as_json: bool, **options: Any) -> None:
     """Say what computes diagrams: what is installed, what each engine covers, and its limits.
 
     With --compare, every installed engine computes the same samples: times, the largest difference,
-    and the smallest sample on which two disagree (exit status 1).
+    and the smallest sample on which two disagree (exit status 1). All other options but --json go
+    with it.
     """
     if source is None:
+        _refuse_given(click.get_current_context(), but="as_json")
         from pipeline.engines.describe import describe_engines, engine_lines
 
         documents = describe_engines()
@@ -197,8 +203,29 @@ def engines(source: str | None, as_json: bool, **options: Any) -> None:
     else:
         for line in comparison_lines(found):
             click.echo(line)
+    if not found.compared:
+        raise PiCacheError("nothing was compared: no sample was computed by two engines")
     if not found.agree:
         raise PiCacheError("two engines disagree; see the smallest sample of each pair above")
+
+
+NOT_COMPARED = {f.name for f in fields(ImageSpec)} - {"precision"} | {
+    "engine", "min_persistence", "image_precision",
+}  # fmt: skip
+"""Options of a build that say nothing to a comparison: it takes every engine, and draws nothing."""
+engines.params = [option for option in engines.params if option.name not in NOT_COMPARED]
+
+
+def _refuse_given(context: click.Context, *, but: str) -> None:
+    """Raise UsageError where an option is given that goes with --compare."""
+    given = [
+        option.opts[0]
+        for option in context.command.params
+        if option.name not in (None, but)
+        and context.get_parameter_source(option.name) is ParameterSource.COMMANDLINE
+    ]
+    if given:
+        raise click.UsageError(f"{', '.join(given)}: only with --compare SOURCE", context)
 
 
 @examples("pipeline sources", "pipeline sources cifar10")

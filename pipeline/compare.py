@@ -8,14 +8,16 @@ from typing import Any
 
 import numpy as np
 
-from pi_cache.errors import InvalidSpec, SampleError
-from pi_cache.specs import DiagramSpec
+from pi_cache.errors import EngineNotInstalled, InvalidSpec, SampleError
+from pi_cache.specs import DiagramSpec, Status
 from pipeline.bottleneck import bottleneck
-from pipeline.diagrams import Diagrams, compute_diagrams, tiny_fields
+from pipeline.diagrams import Diagrams, compute_diagrams
 from pipeline.engines import ENGINES, holds_single, installed, missing
+from pipeline.engines.interrupt import interrupted
 from pipeline.fields import Fields, make_fields
+from pipeline.prepare import start_engine
 from pipeline.shard import USABLE
-from pipeline.sources.base import Source, read_samples
+from pipeline.sources.base import Samples, Source, read_samples
 
 SINGLE = 1e-6
 """What engines may differ by where one holds float32, as part of the largest value of a sample."""
@@ -25,12 +27,16 @@ FIRST = 16
 
 @dataclass(kw_only=True)
 class Run:
-    """One engine: samples it computed, seconds of each on average, and what it refused, by id."""
+    """One engine: samples it computed, seconds of each on average, and what it refused, by id.
+
+    problem: why it could not be started, and so computed nothing; "" where it could.
+    """
 
     engine: str
     samples: int = 0
     seconds: float = 0.0
     refused: dict[str, str] = field(default_factory=dict)
+    problem: str = ""
 
 
 @dataclass(kw_only=True)
@@ -53,21 +59,34 @@ class Pair:
 
 @dataclass(kw_only=True)
 class Comparison:
-    """Runs of the engines, and pairs of the first one with each other."""
+    """Runs of the engines, and pairs of the first one with each other.
+
+    left_out: samples that no engine was given, and why, by id.
+    """
 
     runs: list[Run]
     pairs: list[Pair]
+    left_out: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def compared(self) -> int:
+        """Samples that two engines computed, summed over the pairs."""
+        return sum(pair.samples for pair in self.pairs)
 
     @property
     def agree(self) -> bool:
-        """Whether no sample differed by more than was allowed."""
-        return not any(pair.differing for pair in self.pairs)
+        """Whether something was compared, and no sample differed by more than was allowed."""
+        return self.compared > 0 and not any(pair.differing for pair in self.pairs)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, as `--json` prints them; an infinite difference is null."""
-        document = asdict(self) | {"agree": self.agree}
+        """Plain values, as `--json` prints them; a difference that is not finite is null.
+
+        So is one of a pair that has no sample.
+        """
+        document = asdict(self) | {"agree": self.agree, "compared": self.compared}
         for pair in document["pairs"]:
-            pair["largest"] = pair["largest"] if np.isfinite(pair["largest"]) else None
+            known = pair["samples"] and np.isfinite(pair["largest"])
+            pair["largest"] = pair["largest"] if known else None
         return document
 
 
@@ -85,28 +104,56 @@ def compare(source: Source, spec: DiagramSpec, *, time_limit: float | None = Non
     }
     if not specs:
         raise InvalidSpec("no engine that is installed covers this; see `pipeline engines`")
-    for each in specs.values():  # compile, start, import
-        compute_diagrams(tiny_fields(each), each, time_limit=time_limit)
     runs = {name: Run(engine=name) for name in specs}
-    first, *others = specs
-    pairs = {name: Pair(one=first, other=name) for name in others}
+    for name in specs:
+        runs[name].problem = _started(specs[name], time_limit)
+    able = [name for name, run in runs.items() if not run.problem]
+    pairs = {name: Pair(one=able[0], other=name) for name in able[1:]}
+    found = Comparison(runs=list(runs.values()), pairs=list(pairs.values()))
     for position in range(len(source)):
         part = source[position : position + 1]
         samples = read_samples(part)
-        if samples.status[0] not in USABLE:
+        try:
+            fields = _fields(samples, part, spec)
+        except SampleError as error:
+            found.left_out[part.ids[0]] = str(error)
             continue
-        fields = make_fields(samples, part, spec)
-        found = {name: _timed(fields, specs[name], runs[name], part.ids[0], time_limit)
-                 for name in specs}  # fmt: skip
+        each = {name: _timed(fields, specs[name], runs[name], part.ids[0], time_limit)
+                for name in able}  # fmt: skip
         for name, pair in pairs.items():
-            one, other = found[first], found[name]
+            one, other = each[pair.one], each[name]
             if one is not None and other is not None:
-                exact = not (holds_single(specs[first]) or holds_single(specs[name]))
-                values = int(np.size(samples.arrays[0]))
-                _add(pair, one, other, 0.0 if exact else SINGLE, part.ids[0], values)
+                exact = not (holds_single(specs[pair.one]) or holds_single(specs[name]))
+                apart = max(bottleneck(one[k], other[k]) for k in range(len(one)))
+                allowed = 0.0 if exact else SINGLE * _largest(one)
+                _count(pair, apart, allowed, part.ids[0], int(np.size(samples.arrays[0])))
     for run in runs.values():
         run.seconds /= max(run.samples, 1)
-    return Comparison(runs=list(runs.values()), pairs=list(pairs.values()))
+    return found
+
+
+def _started(spec: DiagramSpec, time_limit: float | None) -> str:
+    """Why an engine does not start; "" where it has, compiled or imported."""
+    try:
+        start_engine(spec, time_limit)
+    except SampleError as error:
+        return str(error)
+    return ""
+
+
+def _fields(samples: Samples, part: Source, spec: DiagramSpec) -> Fields:
+    """The fields of one sample. Raises SampleError where a build would leave it out."""
+    if samples.status[0] not in USABLE:
+        code = Status(int(samples.status[0]))
+        raise SampleError(code, samples.problems.get(0, code.name))
+    with np.errstate(over="ignore", invalid="ignore"):
+        fields = make_fields(samples, part, spec)
+    if not fields.finite():
+        raise SampleError(
+            Status.INF,
+            f"has values beyond {spec.precision}, or whose differences are; scale the data",
+        )
+    return fields
 
 
 def _timed(
@@ -116,44 +163,63 @@ def _timed(
     start = time.perf_counter()
     try:
         found = compute_diagrams(fields, spec, time_limit=time_limit)
-    except SampleError as error:
-        run.refused[name] = str(error)
+    except (EngineNotInstalled, InvalidSpec, MemoryError):
+        raise
+    except Exception as error:  # as in a build: it costs this sample
+        if interrupted(error):
+            raise KeyboardInterrupt from None
+        known = isinstance(error, SampleError)
+        run.refused[name] = str(error) if known else f"{type(error).__name__}: {error}"
         return None
     run.seconds += time.perf_counter() - start
     run.samples += 1
     return found
 
 
-def _add(
-    pair: Pair, one: Diagrams, other: Diagrams, tolerance: float, name: str, values: int
-) -> None:
-    """Count one sample."""
-    known = one.points[np.isfinite(one.points)]
-    allowed = tolerance * float(np.abs(known).max(initial=0.0))
-    apart = max(bottleneck(one[k], other[k]) for k in range(len(one)))
+def _largest(found: Diagrams) -> float:
+    """The largest |value| of all diagrams."""
+    return float(np.abs(found.points[np.isfinite(found.points)]).max(initial=0.0))
+
+
+def _count(pair: Pair, apart: float, allowed: float, name: str, values: int) -> None:
+    """Count one sample. apart: NaN, of what is no diagram, is no agreement either."""
     pair.samples += 1
+    apart = np.inf if np.isnan(apart) else apart
     if apart >= pair.largest:
         pair.largest, pair.allowed = apart, allowed
-    if apart > allowed:
+    if not apart <= allowed:
         pair.differing += 1
         if not pair.smallest or values < pair.values:
             pair.smallest, pair.values = name, values
 
 
 def comparison_lines(found: Comparison) -> list[str]:
-    """The comparison as two tables."""
+    """The comparison as two tables, and what was left out."""
     lines = [f"{'engine':<16} {'s a sample':>11} {'samples':>8}  refused"]
     for run in found.runs:
-        why = next(iter(run.refused.values()), "")
-        refused = f"{len(run.refused)}, such as: {why}" if why else "none"
-        lines.append(f"{run.engine:<16} {run.seconds:>11.3g} {run.samples:>8}  {refused}")
+        seconds = f"{run.seconds:.3g}" if run.samples else "-"
+        refused = f"not started: {run.problem}" if run.problem else _some(run.refused)
+        lines.append(f"{run.engine:<16} {seconds:>11} {run.samples:>8}  {refused}")
     if found.pairs:
-        head = f"{'engines':<16} {'largest':>11} {'allowed':>8}  smallest sample that differs"
-        lines += ["", head]
+        head = f"{'engines':<16} {'largest':>11} {'allowed':>8} {'samples':>8}  "
+        lines += ["", f"{head}smallest sample that differs"]
     for pair in found.pairs:
+        numbers = [f"{pair.largest:.3g}", f"{pair.allowed:.2g}"] if pair.samples else ["-", "-"]
         smallest = f"{pair.smallest}, {pair.values:,} values, of {pair.differing}"
+        if not pair.differing:
+            smallest = "none" if pair.samples else "-"
         lines.append(
-            f"{f'{pair.one}, {pair.other}':<16} {pair.largest:>11.3g} {pair.allowed:>8.2g}  "
-            f"{smallest if pair.differing else 'none'}"
+            f"{f'{pair.one}, {pair.other}':<16} {numbers[0]:>11} {numbers[1]:>8} "
+            f"{pair.samples:>8}  {smallest}"
         )
+    if found.left_out:
+        lines += ["", f"left out: {_some(found.left_out)}"]
     return lines
+
+
+def _some(messages: dict[str, str]) -> str:
+    """How many samples have a message, and the first of them."""
+    if not messages:
+        return "none"
+    name, text = next(iter(messages.items()))
+    return f"{len(messages)}, such as {name}: {text}"

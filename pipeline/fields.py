@@ -23,6 +23,10 @@ from pi_cache.errors import SampleError
 from pi_cache.specs import DiagramSpec, Status
 from pipeline.sources.base import Samples, Source
 
+LOOPS_A_POINT = 128
+"""Loops and voids of a cloud that there is room for. Clouds in space have a few; n points with
+lengths drawn at random about n**1.5 / 2. Room costs a store one byte for a thousand pairs."""
+
 
 @dataclass(frozen=True)
 class Fields:
@@ -80,15 +84,17 @@ def points_at_most(shape: tuple[int, ...], source: Source, spec: DiagramSpec) ->
     """Upper bound of the points of the diagrams of a sample of this shape.
 
     A path of n vertices has at most (n + 1) / 2 minima; an image of n pixels at most n components
-    and n holes; a cloud of n points has n components. Loops of a cloud have no useful bound: 8 n
-    is far above what occurs, and a cloud with more is refused.
+    and n holes; a cloud of n points has n components. A loop of a cloud begins with an edge that
+    joins nothing, so there are at most (n - 1) (n - 2) / 2. That many need room only where the
+    cloud is small: a sample of more points than this says is refused when it is computed.
     """
     size = field_size(shape, spec)
+    most = LOOPS_A_POINT * size
     per_dimension = {
         "sublevel": {0: size // 2 + 1},
         "superlevel": {0: size // 2 + 1},
         "cubical": {0: size, 1: size},
-        "rips": {0: size, 1: 8 * size + 64, 2: 16 * size + 64},
+        "rips": {0: size, 1: min((size - 1) * (size - 2) // 2, most), 2: most},
     }[spec.filtration]
     per_field = sum(per_dimension[k] for k in spec.homology)
     return per_field * len(field_names(source, spec))

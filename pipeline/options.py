@@ -108,7 +108,8 @@ WHAT_OPTIONS = (
 
 TIME_LIMIT = click.option(
     "--time-limit", type=click.FloatRange(min=0), metavar="SECONDS",
-    help="A sample that takes longer is left out; 0 for none.  [default: 600]",
+    help="A sample with a field (a channel) that takes longer is left out; 0 for none.  "
+    "[default: 600]",
 )  # fmt: skip
 
 HOW_OPTIONS = (
@@ -119,7 +120,12 @@ HOW_OPTIONS = (
     click.option("--with-inputs/--no-inputs", default=True, help="Store the raw samples too."),
     click.option("--mapped", is_flag=True, help="Uncompressed shards, to be memory-mapped."),
     TIME_LIMIT,
-)
+    click.option(
+        "--retry", is_flag=True,
+        help="Compute shards again that hold a TIMEOUT or CRASH sample, most often with a larger "
+        "--time-limit.",
+    ),
+)  # fmt: skip
 
 
 def with_options(*groups: tuple[Callable[[Any], Any], ...]) -> Callable[[Command], Command]:

@@ -25,6 +25,8 @@ LARGEST_HELD = 512 * 2**20
 BASE_MEMORY = 280 * 2**20
 """What a worker takes before its first sample: interpreter, libraries, compiled kernels, and the
 few megabytes that it computes at a time."""
+CHILD_MEMORY = 200 * 2**20
+"""What its child takes before its first field, where a library has one: interpreter, library."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +81,10 @@ class Plan:
 
     @property
     def memory(self) -> int:
-        """Peak bytes of one worker: its largest shard, held once and encoded once, and a field."""
+        """Peak bytes of one worker: its largest shard, held once and encoded once, and a field.
+
+        With those of its child, where it has one.
+        """
         largest = min(self.shard_samples, self.samples)
         shard = largest * (self.cost.held + 2 * self.cost.stored)
         return int(BASE_MEMORY + shard + self.field_memory)

@@ -9,18 +9,27 @@ from pathlib import Path
 import numpy as np
 
 from pi_cache import catalogue
-from pi_cache.errors import CorruptStore, InvalidSpec, SourceError, StoreNotFound
+from pi_cache.errors import CorruptStore, InvalidSpec, SampleError, SourceError, StoreNotFound
 from pi_cache.layout import Column, Layout, SampleTable, standard_columns
 from pi_cache.ledger import Build, open_build
 from pi_cache.manifest import Blueprint
 from pi_cache.shards import encode
-from pi_cache.specs import DiagramSpec, ImageSpec, StoreSpec
+from pi_cache.specs import DiagramSpec, ImageSpec, Status, StoreSpec
 from pipeline.diagrams import compute_diagrams, tiny_fields
 from pipeline.engines import engine_of
-from pipeline.engines.limits import estimate, refusal
+from pipeline.engines.libraries import LONG
+from pipeline.engines.limits import (
+    coordinates_of,
+    count_edges,
+    estimate,
+    overtime,
+    pairs_of,
+    refusal,
+    size_of,
+)
 from pipeline.executors import EXECUTORS, granted_cores, single_threaded
-from pipeline.fields import channel_names, field_size, points_at_most
-from pipeline.plan import Cost, Plan, choose_shard_samples
+from pipeline.fields import channel_names, field_size, make_fields, points_at_most
+from pipeline.plan import CHILD_MEMORY, Cost, Plan, choose_shard_samples
 from pipeline.shard import USABLE, Clock, diagrams_of, images_of, warm
 from pipeline.sources.base import Samples, Source, read_samples
 
@@ -32,6 +41,12 @@ LONGEST_MEASURED = 3.0
 """...unless these take longer than that..."""
 MOST_MEASURED = 512
 """...and at most so many."""
+MEASURING_LIMIT = 20.0
+"""Seconds a field may take while it is measured; one that takes longer counts as long as that."""
+ANNOUNCED = 5.0
+"""Seconds of measuring that are announced before they pass."""
+START_LIMIT = 120.0
+"""Seconds for a first, tiny field, whatever the limit of others: an engine is started by it."""
 WRITE_RATE = 3e8
 """Bytes a second that a worker hashes, writes and reads back, about."""
 SCANNED = 1024
@@ -46,8 +61,9 @@ Say = Callable[[str], None]
 class Options:
     """How to build. None of it changes a number in the store.
 
-    time_limit: seconds a field of a sample may take, 0 or None for any; one that takes longer has
-    the status TIMEOUT.
+    time_limit: seconds a field (a channel) of a sample may take, 0 or None for any; a sample with
+    one that takes longer has the status TIMEOUT. retry: compute shards again that hold such a
+    sample, or one with the status CRASH.
     """
 
     executor: str | None = None
@@ -57,6 +73,7 @@ class Options:
     with_inputs: bool = True
     mapped: bool = False
     time_limit: float | None = 600.0
+    retry: bool = False
 
     def __post_init__(self) -> None:
         if self.time_limit is not None and not 0 <= self.time_limit < float("inf"):
@@ -178,6 +195,7 @@ def choose_layout(source: Source, spec: StoreSpec, cost: Cost | None, options: O
     )
     if options.mapped:
         rows = -(-rows // MAPPED_ROWS) * MAPPED_ROWS
+    rows = Layout(shard_samples=rows).shard_samples  # whole chunks
     capacity = rows * points_at_most(_largest_shape(source), source, spec.diagram)
     if options.mapped:
         return Layout.mapped(shard_samples=rows, point_capacity=capacity)
@@ -213,23 +231,30 @@ def measure(
     *,
     with_inputs: bool = True,
     time_limit: float | None = None,
+    say: Say = lambda text: None,
 ) -> Cost:
     """Seconds and bytes of one sample, from a few that are spread over the source.
 
-    time_limit: as that of a build.
+    time_limit: as that of a build. say: told beforehand where this takes long, or the limit is
+    likely to be too short, and afterwards where a sample takes longer than measuring allows.
     """
+    for line in expectations(source, spec.diagram, time_limit):
+        say(line)
+    limit = min(time_limit or MEASURING_LIMIT, MEASURING_LIMIT)
     image = spec.image
     if image.normalise == "dataset-max":
         image = image.replace(normalise="own-max")  # as much work, and no maximum is known yet
     with single_threaded():
         warm(spec)
-        compute_diagrams(tiny_fields(spec.diagram), spec.diagram, time_limit=time_limit)
+        start_engine(spec.diagram, limit)
         count, wanted = 0, 1
         while wanted > 2 * count:  # too few for their time to be that of one among many
             clock, parts = Clock(), places(source, wanted)
-            samples, drawn, points = _compute(parts, spec.diagram, image, clock, time_limit)
+            samples, drawn, points, late = _compute(parts, spec.diagram, image, clock, limit)
             count = len(drawn)
             wanted = _affordable(clock.total() / count, len(source))
+    if late and limit != time_limit:
+        say(f"{late} of {count} measured samples took over {limit:g} s: all may take longer")
     columns = {c.name: c for c in store_columns(source, spec, with_inputs=with_inputs)}
     layout = Layout(shard_samples=count)
     with clock("encode"):
@@ -262,8 +287,8 @@ def _compute(
     image: ImageSpec,
     clock: Clock,
     time_limit: float | None,
-) -> tuple[Samples, np.ndarray, int]:
-    """The samples of all parts, their images, and the number of points.
+) -> tuple[Samples, np.ndarray, int, int]:
+    """The samples of all parts, their images, and the numbers of points and of late samples.
 
     They are computed together, as in a shard: the first cloud of a call takes longer than others.
     """
@@ -277,8 +302,56 @@ def _compute(
         splits=[name for part in parts for name in part.splits],
     )
     diagrams, status, _ = diagrams_of(samples, source, diagram, clock, time_limit=time_limit)
+    late = int(np.count_nonzero(status == Status.TIMEOUT))
     drawn, _, _ = images_of(diagrams, status, image, clock)
-    return samples, drawn, len(diagrams.points)
+    return samples, drawn, len(diagrams.points), late
+
+
+def start_engine(spec: DiagramSpec, time_limit: float | None) -> None:
+    """Compile it, or start its child process and import its library. Raises SampleError.
+
+    time_limit: as that of the fields to come, which says where the engine runs.
+    """
+    compute_diagrams(tiny_fields(spec), spec, time_limit=START_LIMIT if time_limit else None)
+
+
+def expectations(source: Source, spec: DiagramSpec, time_limit: float | None) -> list[str]:
+    """Lines to say before measuring: that it takes long, and that fields may take too long."""
+    if spec.filtration not in LONG:
+        return []
+    fields = _few_fields(source, spec)
+    sizes = [size_of(field, spec) for field in fields]
+    edges = [None if spec.max_length is None else count_edges(field, spec) for field in fields]
+    needs = [
+        estimate(spec, size, count, coordinates=coordinates_of(field, spec))
+        for field, size, count in zip(fields, sizes, edges, strict=True)
+    ]
+    lines = []
+    slowest = max(range(len(needs)), key=lambda k: needs[k].seconds, default=None)
+    if slowest is not None:
+        why = overtime(spec, sizes[slowest], needs[slowest], time_limit)
+        lines += [] if why is None else [f"warning: {why}"]
+    if sum(min(need.seconds, MEASURING_LIMIT) for need in needs) > ANNOUNCED:
+        each = f"each field of them at most {MEASURING_LIMIT:g} s"
+        lines.append(f"first a few samples are computed, to see how long one takes; {each}")
+    return lines
+
+
+def _few_fields(source: Source, spec: DiagramSpec) -> list[np.ndarray]:
+    """The fields of a few usable samples, from all over the source."""
+    found: list[np.ndarray] = []
+    for part in places(source, min(PLACES, len(source))):
+        samples = read_samples(part)
+        if samples.status[0] not in USABLE:
+            continue
+        try:
+            with np.errstate(over="ignore", invalid="ignore"):
+                fields = make_fields(samples, part, spec)
+        except SampleError:
+            continue
+        if fields.finite():
+            found += list(fields)
+    return found
 
 
 def places(source: Source, wanted: int) -> list[Source]:
@@ -302,15 +375,22 @@ def joined(parts: list[Samples]) -> Samples:
 
 
 def make_plan(
-    source: Source, spec: StoreSpec, *, options: Options, root: Path | None = None
+    source: Source,
+    spec: StoreSpec,
+    *,
+    options: Options,
+    root: Path | None = None,
+    say: Say = lambda text: None,
 ) -> Plan:
     """What `build` would do, measured on a few samples; writes nothing.
 
-    root: where a store that was begun before has settled its layout.
+    root: where a store that was begun before has settled its layout. say: as for `measure`.
     """
     engine_of(spec.diagram)
     check_size(source, spec)
-    cost = measure(source, spec, with_inputs=options.with_inputs, time_limit=options.time_limit)
+    cost = measure(
+        source, spec, with_inputs=options.with_inputs, time_limit=options.time_limit, say=say
+    )
     before = None if root is None else find_begun(root, spec)
     columns = store_columns(source, spec, with_inputs=options.with_inputs)
     layout = choose_layout(source, spec, cost, options) if before is None else before.layout
@@ -324,13 +404,25 @@ def make_plan(
         tables=2 + any(source.groups) + any(source.splits),
         cost=cost,
         workers=min(workers, shards),
-        field_memory=_field_memory(source, spec),
+        field_memory=_field_memory(source, spec.diagram, options.time_limit),
     )
 
 
-def _field_memory(source: Source, spec: StoreSpec) -> float:
-    """Bytes that the computation of the largest field takes at most."""
-    return estimate(spec.diagram, field_size(_largest_shape(source), spec.diagram)).memory
+def _field_memory(source: Source, spec: DiagramSpec, time_limit: float | None) -> float:
+    """Bytes that the computation of the largest field takes, with those of a child process.
+
+    Where a longest edge is given, a cloud is taken to have the share of edges of the densest one of
+    a few.
+    """
+    size, edges = field_size(_largest_shape(source), spec), None
+    if spec.max_length is not None:
+        shares = [
+            count_edges(cloud, spec) / max(pairs_of(len(cloud)), 1)
+            for cloud in _few_fields(source, spec)
+        ]
+        edges = max(shares, default=1.0) * pairs_of(size)
+    child = spec.engine != "native" and spec.filtration in LONG and bool(time_limit)
+    return estimate(spec, size, edges).memory + (CHILD_MEMORY if child else 0)
 
 
 def largest_magnitude(source: Source, *, centre: bool) -> float:

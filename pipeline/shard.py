@@ -20,11 +20,12 @@ import numpy as np
 from pi_cache.errors import CorruptStore, EngineNotInstalled, InvalidSpec, SampleError
 from pi_cache.ledger import Build, write_shard
 from pi_cache.reader import open_store
-from pi_cache.specs import DiagramSpec, ImageSpec, Status, StoreSpec
+from pi_cache.specs import RETRIED, DiagramSpec, ImageSpec, Status, StoreSpec
 from pipeline.diagrams import Diagrams, compute_diagrams, tiny_fields
 from pipeline.engines import isolated
+from pipeline.engines.interrupt import interrupted
 from pipeline.executors import single_threaded
-from pipeline.fields import channel_names, field_names, make_fields
+from pipeline.fields import channel_names, field_names, make_fields, points_at_most
 from pipeline.images import (
     WindowStatistics,
     block_of,
@@ -50,7 +51,8 @@ class ShardTask:
 
     source: the samples of the shard alone. donor: a store with the same diagrams, to take them
     from. dataset_max: the largest value of all raw images, for normalise = dataset-max.
-    time_limit: seconds a field of a sample may take, None for any.
+    time_limit: seconds a field of a sample may take, None for any. retry: nothing is taken from a
+    donor where that would be a sample that took too long or crashed.
     """
 
     build: Build
@@ -59,6 +61,7 @@ class ShardTask:
     donor: Path | None = None
     dataset_max: float | None = None
     time_limit: float | None = None
+    retry: bool = False
 
 
 @dataclass(frozen=True)
@@ -142,6 +145,8 @@ def compute(task: ShardTask, clock: Clock) -> tuple[dict[str, np.ndarray], dict[
         diagrams, status, problems = diagrams_of(
             samples, task.source, spec.diagram, clock, time_limit=task.time_limit
         )
+    diagrams, crowded = with_room(diagrams, status, room_for(task, samples, len(diagrams.points)))
+    problems |= {task.source.ids[position]: text for position, text in crowded.items()}
     images, seen, failed = images_of(diagrams, status, spec.image, clock, task.dataset_max)
     problems |= {task.source.ids[position]: text for position, text in failed.items()}
     offsets = diagrams.offsets
@@ -156,6 +161,10 @@ def compute(task: ShardTask, clock: Clock) -> tuple[dict[str, np.ndarray], dict[
         columns["inputs"] = np.asarray(samples.arrays)
     if samples is not None:
         seen["flat_channels"] = samples.flat
+    if given is None:
+        seen["time_limits"] = {f"{task.time_limit:g}" if task.time_limit else "none": 1}
+    if task.dataset_max is not None:
+        seen["max_dataset"] = task.dataset_max
     seen["problems"] = dict(list(problems.items())[:PROBLEMS_KEPT])
     return columns, seen
 
@@ -190,6 +199,8 @@ def diagrams_of(
         except (EngineNotInstalled, InvalidSpec, MemoryError):
             raise
         except Exception as error:
+            if interrupted(error):
+                raise KeyboardInterrupt from None
             failed, rest = _taken_apart(block, error, len(field_names(source, spec)))
             waiting += [some for some in rest[::-1] if len(some)]
             if failed is not None:
@@ -273,7 +284,10 @@ def _assemble(
 def _diagrams_of_donor(
     donor: Path, task: ShardTask
 ) -> tuple[Diagrams, np.ndarray, dict[str, str]] | None:
-    """Diagrams and statuses of the same samples, from a store that has them; None if damaged."""
+    """Diagrams and statuses of the same samples, from a store that has them.
+
+    None where that is damaged, or has a sample that is to be tried again.
+    """
     samples = task.build.sample_range(task.shard)
     try:
         store = open_store(donor)
@@ -281,10 +295,50 @@ def _diagrams_of_donor(
         status = store.read("status", slice(samples.start, samples.stop))
     except CorruptStore:
         return None
+    if task.retry and np.isin(status, RETRIED).any():
+        return None
     offsets = np.append(ends[:, :-1].reshape(-1), len(points))
     named = store.manifest.statistics.get("problems", {})
     mine = set(task.source.ids)
     return Diagrams(points, offsets), status, {k: v for k, v in named.items() if k in mine}
+
+
+def room_for(task: ShardTask, samples: Samples | None, points: int) -> np.ndarray:
+    """The most points (n,) that each sample may have. points: of all together.
+
+    That depends on the sample alone: a store has room for as many of each as its shape allows. One
+    that was begun with less room, by an earlier version, gives each an equal part where all have
+    too many.
+    """
+    layout, spec = task.build.layout, task.build.spec.diagram
+    share = layout.point_capacity // layout.shard_samples
+    most = share if points > layout.point_capacity else points
+    if samples is None:
+        return np.full(len(task.source), most)
+    shapes = [np.shape(array) for array in samples.arrays]
+    known = {shape: points_at_most(shape, task.source, spec) for shape in set(shapes)}
+    return np.array([min(known[shape], most) for shape in shapes])
+
+
+def with_room(
+    diagrams: Diagrams, status: np.ndarray, room: np.ndarray
+) -> tuple[Diagrams, dict[int, str]]:
+    """Diagrams without those of samples of too many points, whose status is set here; messages."""
+    each = len(diagrams) // max(len(status), 1)
+    lengths = np.diff(diagrams.offsets).reshape(-1, each)
+    counts = lengths.sum(axis=1)
+    over = (counts > room) & np.isin(status, USABLE)
+    if not over.any():
+        return diagrams, {}
+    status[over] = Status.TOO_LARGE
+    problems = {
+        position: f"has {counts[position]:,} points in its diagrams, and there is room for "
+        f"{room[position]:,}; use a --min-persistence, a smaller --max-length or fewer points"
+        for position in np.flatnonzero(over).tolist()
+    }
+    points = diagrams.points[~np.repeat(over, counts)]
+    lengths = np.where(over[:, None], 0, lengths)
+    return Diagrams(points, np.concatenate([[0], np.cumsum(lengths)])), problems
 
 
 def images_of(

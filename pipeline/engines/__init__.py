@@ -22,7 +22,8 @@ class Cover:
     """What an engine does of one filtration.
 
     homology: the highest dimension. largest: values of a signal, pixels of an image or points of a
-    cloud, at most; memory may end it earlier, see `limits`. single: values are held as float32.
+    cloud, at most; of a cloud, that is where `max_length` leaves hardly an edge, and `limits` says
+    how many edges have room. single: values are held as float32.
     constructions: what a pixel can be. metrics: lengths between points.
     """
 
@@ -88,7 +89,7 @@ ENGINES = {
             licence="MIT",
             covers={
                 **_paths(2**24, single=True),
-                "rips": Cover(homology=2, largest=2**15, single=True, metrics=_RIPS_METRICS),
+                "rips": Cover(homology=2, largest=16_000, single=True, metrics=_RIPS_METRICS),
             },
             libraries=("ripser",),
         ),
@@ -99,7 +100,7 @@ ENGINES = {
             covers={
                 **_paths(2**24),
                 "cubical": Cover(homology=1, largest=2**24, constructions=CONSTRUCTIONS),
-                "rips": Cover(homology=2, largest=2**17, metrics=_RIPS_METRICS),
+                "rips": Cover(homology=2, largest=75_000, metrics=_RIPS_METRICS),
             },
             libraries=("gudhi",),
             install='pip install "pi-cache[gudhi]"',
@@ -111,7 +112,7 @@ ENGINES = {
             covers={
                 **_paths(2**24),
                 "cubical": Cover(homology=1, largest=2**24, constructions=("cells",)),
-                "rips": Cover(homology=2, largest=2**15, single=True, metrics=_RIPS_METRICS),
+                "rips": Cover(homology=2, largest=23_000, single=True, metrics=_RIPS_METRICS),
             },
             libraries=("giotto-tda", "giotto-ph"),
             install='pip install "pi-cache[giotto]" (AGPL-3.0; Python 3.12 or older, numpy < 2)',
@@ -128,14 +129,16 @@ ENGINES = {
 def engine_of(spec: DiagramSpec) -> Engine:
     """The engine of the spec, its library imported.
 
-    Raises InvalidSpec where the engine does not cover the spec, naming those that do, and
-    EngineNotInstalled with the line that installs it.
+    Raises InvalidSpec where the engine does not cover the spec, naming those that do, the installed
+    ones first, and EngineNotInstalled with the line that installs it.
     """
     engine = ENGINES[spec.engine]
     lack = missing(engine, spec)
     if lack is not None:
         others = [other.name for other in ENGINES.values() if missing(other, spec) is None]
-        raise InvalidSpec(f"engine {engine.name} does not compute {lack}; use {_or(others)}")
+        others.sort(key=installed, reverse=True)
+        use = f"use {_or([marked(name) for name in others])}" if others else "nor does another one"
+        raise InvalidSpec(f"engine {engine.name} does not compute {lack}; {use}")
     module_of(engine)
     return engine
 
@@ -186,6 +189,11 @@ def installed(name: str) -> bool:
     except EngineNotInstalled:
         return False
     return True
+
+
+def marked(name: str) -> str:
+    """The name of an engine for a remedy: what is not installed is marked so."""
+    return name if installed(name) else f"{name} (not installed)"
 
 
 def holds_single(spec: DiagramSpec) -> bool:

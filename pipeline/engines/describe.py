@@ -7,7 +7,9 @@ from importlib.metadata import version
 from typing import Any
 
 from pi_cache.errors import EngineNotInstalled
+from pi_cache.specs import DiagramSpec
 from pipeline.engines import ENGINES, Cover, Engine, lacks, module_of
+from pipeline.engines.limits import largest_whole
 
 UNIT = {"cubical": "pixels", "rips": "points"}
 
@@ -47,7 +49,9 @@ def engine_lines(document: dict[str, Any]) -> list[str]:
     state = versions if document["installed"] else "not usable here"
     lines = [f"{document['name']:<8} {document['summary']}; {state}; {document['licence']}"]
     covers = ENGINES[document["name"]].covers
-    lines += [f"{'':<8} {name}: {_cover_words(name, cover)}" for name, cover in covers.items()]
+    for name, cover in covers.items():
+        whole = largest_whole(DiagramSpec(filtration=name, engine=document["name"]))
+        lines.append(f"{'':<8} {name}: {_cover_words(name, cover, whole)}")
     if document["lacks"]:
         lines.append(f"{'':<8} not: {', '.join(document['lacks'])}")
     if document["problem"]:
@@ -55,12 +59,14 @@ def engine_lines(document: dict[str, Any]) -> list[str]:
     return lines + [f"{'':<8} {note}" for note in document["notes"]]
 
 
-def _cover_words(filtration: str, cover: Cover) -> str:
+def _cover_words(filtration: str, cover: Cover, whole: int) -> str:
     words = ["H0" if not cover.homology else f"H0 to H{cover.homology}"]
     if cover.constructions:
         words.append(" and ".join(cover.constructions))
     if cover.metrics:
         words.append(", ".join(cover.metrics))
-    words.append(f"up to {cover.largest:,} {UNIT.get(filtration, 'values')}")
+    words.append(f"up to {whole:,} {UNIT.get(filtration, 'values')}")
+    if whole < cover.largest:
+        words[-1] += f" ({cover.largest:,} with a small --max-length)"
     words.append("single precision" if cover.single else "exact in double precision")
     return "; ".join(words)

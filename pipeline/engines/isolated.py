@@ -9,12 +9,14 @@ own kind, and it ends with its parent (see `child`).
 from __future__ import annotations
 
 import atexit
+import fcntl
 import json
 import os
 import select
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Sequence
 from contextlib import suppress
@@ -25,6 +27,7 @@ import numpy as np
 
 from pi_cache.errors import SampleError
 from pi_cache.specs import DiagramSpec, Status
+from pipeline.engines.child import peak_of
 from pipeline.engines.common import out_of_time
 from pipeline.engines.frames import Closed, read_message, write_message
 from pipeline.executors import THREAD_VARIABLES
@@ -32,6 +35,10 @@ from pipeline.executors import THREAD_VARIABLES
 START_SECONDS = 120.0
 """To start the interpreter and import a library, from a slow file system."""
 GRACE = 5.0
+LONGEST_WAIT = 2**31 - 1
+"""Milliseconds that can be waited for; 25 days."""
+LAST_WORDS = 300
+"""Characters of what a child wrote before it died that are told."""
 ROOT = Path(__file__).resolve().parents[2]
 """Where the child finds this package, however its parent did."""
 
@@ -42,12 +49,14 @@ class Child:
     def __init__(self) -> None:
         path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
         leash, self.leash = os.pipe()
+        self.errors: BinaryIO = tempfile.TemporaryFile()  # noqa: SIM115
+        fcntl.fcntl(self.errors, fcntl.F_SETFL, os.O_APPEND)  # so that it can be emptied
         self.process = subprocess.Popen(
             [sys.executable, "-P", "-m", "pipeline.engines.child", str(leash)],
             pass_fds=[leash],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
+            stderr=self.errors,
             env={**os.environ, **dict.fromkeys(THREAD_VARIABLES, "1"), "PYTHONPATH": path},
         )
         os.close(leash)
@@ -73,6 +82,7 @@ class Child:
             asked = {"module": module, "spec": json.dumps(spec.to_dict())}
             header, found = self._ask(asked, (field,), limit)
         except TimeoutError:
+            self.peak = max(self.peak, peak_of(self.process.pid))
             self.close()
             if module not in self.loaded:
                 raise SampleError(Status.CRASH, f"engine {spec.engine} did not start") from None
@@ -88,8 +98,9 @@ class Child:
         self, header: dict[str, Any], arrays: Sequence[np.ndarray], seconds: float
     ) -> tuple[dict[str, Any], list[np.ndarray]]:
         """The answer to a message. Raises TimeoutError where it does not begin in time."""
+        os.ftruncate(self.errors.fileno(), 0)  # what is written from now on is of this message
         write_message(self.requests, header, arrays)
-        if not self.poll.poll(1000 * seconds):
+        if not self.poll.poll(min(1000 * seconds, LONGEST_WAIT)):
             raise TimeoutError
         return read_message(self.answers)
 
@@ -97,12 +108,21 @@ class Child:
         """How the child ended, in words; nothing of it is left."""
         with suppress(subprocess.TimeoutExpired):
             self.process.wait(GRACE)  # it has closed its output, and is about to end
+        words = self._last_words()
         self.close()
+        said = f": {words}" if words else ""
         code = self.process.returncode
         if code >= 0:
-            return f"ended with exit status {code}"
+            return f"ended with exit status {code}{said}"
         hint = ", most often for want of memory" if code == -signal.SIGKILL else ""
-        return f"was ended by {signal.Signals(-code).name}{hint}"
+        return f"was ended by {signal.Signals(-code).name}{hint}{said}"
+
+    def _last_words(self) -> str:
+        """The last lines of what the child, or a library in it, has written; "" for none."""
+        self.errors.seek(max(self.errors.seek(0, os.SEEK_END) - LAST_WORDS, 0))
+        text = self.errors.read(LAST_WORDS).decode(errors="replace")
+        lines = [line.strip() for line in text.splitlines() if line.strip()]
+        return "; ".join(lines[-2:])
 
     def close(self) -> None:
         """End it, and leave nothing of it."""
@@ -112,7 +132,7 @@ class Child:
 
     def let_go(self) -> None:
         """Close this side of all pipes."""
-        for stream in (self.requests, self.answers):
+        for stream in (self.requests, self.answers, self.errors):
             with suppress(OSError):
                 stream.close()
         if self.leash >= 0:
@@ -148,7 +168,10 @@ def pairs(module: str, field: np.ndarray, spec: DiagramSpec, limit: float) -> li
 
 
 def peak_memory() -> int:
-    """Bytes that a child of this process has held at most."""
+    """Bytes that a child of this process has held at most.
+
+    One that took too long is counted; one that died is not, from its last answer on.
+    """
     return _peak
 
 

@@ -7,6 +7,7 @@ graph of so many edges (Kruskal and Katona).
 
 from __future__ import annotations
 
+import bisect
 import math
 from dataclasses import dataclass
 
@@ -14,7 +15,7 @@ import numpy as np
 
 from pi_cache.errors import SampleError
 from pi_cache.specs import PRECOMPUTED, DiagramSpec, Status
-from pipeline.engines import ENGINES
+from pipeline.engines import ENGINES, marked
 from pipeline.fields import Fields
 
 BUDGET = 8 * 2**30
@@ -53,6 +54,10 @@ PATH = {"native": (24, 4e-9), "ripser": (120, 4e-7), "gudhi": (60, 3e-7), "giott
 """Bytes and seconds of a pixel, of a value of a signal."""
 MATRIX = 24.0
 """Bytes a pair of points, where a metric is computed first."""
+COORDINATE = 1e-9
+"""Seconds a coordinate and pair of points, to compute its length."""
+LOOPS = 2 * 2**30
+"""Bytes of the loops of one cloud in the native kernel, which gives up beyond."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,10 +73,13 @@ def pairs_of(points: int) -> int:
     return points * (points - 1) // 2
 
 
-def estimate(spec: DiagramSpec, size: int, edges: float | None = None) -> Estimate:
+def estimate(
+    spec: DiagramSpec, size: int, edges: float | None = None, *, coordinates: int = 0
+) -> Estimate:
     """What the engine of the spec needs for a field of so many values, pixels or points.
 
-    edges: of a cloud, no longer than `max_length`; None for all of them.
+    edges: of a cloud, no longer than `max_length`; None for all of them. coordinates: of a point
+    of a cloud; 0 where the distances are given.
     """
     if spec.filtration != "rips":
         memory, seconds = (CUBICAL if spec.filtration == "cubical" else PATH)[spec.engine]
@@ -81,27 +89,70 @@ def estimate(spec: DiagramSpec, size: int, edges: float | None = None) -> Estima
     like = math.sqrt(2 * edges)  # a complete graph of so many points has as many edges
     matrix = rates.matrix + (0 if spec.metric == "euclidean" else MATRIX)
     needed = matrix * pairs_of(size) + rates.edge * edges
-    taken = rates.seconds * (like / 1000) ** rates.power + 1e-8 * pairs_of(size)
+    taken = rates.seconds * (like / 1000) ** rates.power
+    taken += (1e-8 + COORDINATE * coordinates) * pairs_of(size)
+    if spec.engine == "native":
+        needed += _loop_bytes(size, edges)
     if max(spec.homology) > 1:
         needed += rates.triangle * like**3 / 6
         taken += rates.seconds_h2 * (like / 300) ** 4
     return Estimate(memory=needed, seconds=taken)
 
 
-def refusal(spec: DiagramSpec, size: int, edges: float | None = None) -> str | None:
-    """Why a field of this size is refused, with an estimate and the remedy; None if it is not."""
-    largest = ENGINES[spec.engine].covers[spec.filtration].largest
-    needs = estimate(spec, size, edges)
+def _loop_bytes(points: int, edges: float) -> float:
+    """Of loops and of the relations that end them, in each of which all older loops may be.
+
+    Edges that begin loops make no triangle, so they are a quarter of n**2 at most (Mantel).
+    """
+    loops = min(edges, points**2 / 4)
+    return min(loops * 32 + loops**2 / 16, LOOPS)
+
+
+def refusal(
+    spec: DiagramSpec, size: int, edges: float | None = None, *, coordinates: int = 0
+) -> str | None:
+    """Why a field of this size is refused, with an estimate and the remedy; None if it is not.
+
+    edges, coordinates: as for `estimate`.
+    """
+    needs = estimate(spec, size, edges, coordinates=coordinates)
+    largest = _largest(spec)
     if size <= largest and needs.memory <= BUDGET:
         return None
-    what = {"cubical": "an image of {:,} pixels", "rips": "a cloud of {:,} points"}.get(
-        spec.filtration, "a signal of {:,} values"
-    )
     limit = f"{largest:,}" if size > largest else f"{BUDGET / 2**30:.0f} GiB"
     return (
-        f"{what.format(size)} is over the limit of engine {spec.engine}, {limit} (it would take "
-        f"about {_bytes(needs.memory)} and {_seconds(needs.seconds)}); {_remedy(spec)}"
+        f"{_field_words(spec, size)} is over the limit of engine {spec.engine}, {limit} (it would "
+        f"take about {_bytes(needs.memory)} and {_seconds(needs.seconds)}); {_remedy(spec)}"
     )
+
+
+def largest_whole(spec: DiagramSpec) -> int:
+    """The size of the largest field that is let through, of a cloud with every edge."""
+    sizes = range(_largest(spec) + 1)
+    refused = bisect.bisect_left(sizes, True, key=lambda n: estimate(spec, n).memory > BUDGET)
+    return refused - 1
+
+
+def overtime(spec: DiagramSpec, size: int, needs: Estimate, limit: float | None) -> str | None:
+    """Why a field of this size is likely to take over the limit, and the remedy; None if it is not.
+
+    limit: seconds a field, None or 0 for any.
+    """
+    if not limit or needs.seconds <= limit:
+        return None
+    return (
+        f"{_field_words(spec, size)} takes engine {spec.engine} about {_seconds(needs.seconds)}, "
+        f"and --time-limit is {limit:g} s: raise it, or {_remedy(spec)}"
+    )
+
+
+def _largest(spec: DiagramSpec) -> int:
+    return ENGINES[spec.engine].covers[spec.filtration].largest
+
+
+def _field_words(spec: DiagramSpec, size: int) -> str:
+    words = {"cubical": "an image of {:,} pixels", "rips": "a cloud of {:,} points"}
+    return words.get(spec.filtration, "a signal of {:,} values").format(size)
 
 
 def _remedy(spec: DiagramSpec) -> str:
@@ -112,26 +163,32 @@ def _remedy(spec: DiagramSpec) -> str:
         fewer = "use fewer points, or --homology 0,1"
     if spec.engine == "gudhi":
         return f"{fewer}, or a smaller --max-length"
-    return f"{fewer}, or --engine gudhi with a small --max-length"
+    return f"{fewer}, or a small --max-length with --engine {marked('gudhi')}"
 
 
 def check_fields(fields: Fields, spec: DiagramSpec) -> None:
     """Raise SampleError (TOO_LARGE) with the number of the first field beyond the limits."""
     if isinstance(fields.values, np.ndarray) and (
-        not len(fields) or refusal(spec, _size(fields.values[0], spec)) is None
+        not len(fields) or refusal(spec, size_of(fields.values[0], spec)) is None
     ):
         return
     for number, field in enumerate(fields):
-        size = _size(field, spec)
-        text = refusal(spec, size)
+        size, coordinates = size_of(field, spec), coordinates_of(field, spec)
+        text = refusal(spec, size, coordinates=coordinates)
         if text is not None and spec.max_length is not None:
-            text = refusal(spec, size, count_edges(field, spec))
+            text = refusal(spec, size, count_edges(field, spec), coordinates=coordinates)
         if text is not None:
             raise SampleError(Status.TOO_LARGE, text, number)
 
 
-def _size(field: np.ndarray, spec: DiagramSpec) -> int:
+def size_of(field: np.ndarray, spec: DiagramSpec) -> int:
+    """Values of a signal, pixels of an image, points of a cloud."""
     return len(field) if spec.filtration == "rips" else field.size
+
+
+def coordinates_of(field: np.ndarray, spec: DiagramSpec) -> int:
+    """Of a point of a cloud; 0 of what is none."""
+    return field.shape[1] if spec.filtration == "rips" and spec.metric != PRECOMPUTED else 0
 
 
 def count_edges(field: np.ndarray, spec: DiagramSpec) -> float:

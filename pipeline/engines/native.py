@@ -12,7 +12,8 @@ import numpy as np
 
 from pi_cache.errors import SampleError
 from pi_cache.specs import DiagramSpec, Status
-from pipeline.engines.common import Ragged, lengths, out_of_time
+from pipeline.engines.common import Ragged, check_lengths, lengths, out_of_time
+from pipeline.engines.interrupt import heeding_signals, interrupted
 from pipeline.engines.watchdog import watched
 from pipeline.fields import Fields
 from pipeline.kernels.path import path_h0, path_h0_ragged
@@ -25,11 +26,17 @@ def compute(fields: Fields, spec: DiagramSpec, time_limit: float | None) -> Ragg
     """The diagrams of all fields.
 
     time_limit: seconds a cloud; a path or an image ends within a few, whatever it holds. Raises
-    SampleError (TIMEOUT) with the number of the cloud that takes longer.
+    SampleError with the number of a cloud that takes longer (TIMEOUT), needs too much memory
+    (TOO_LARGE) or has lengths beyond the spec's precision (INF), and KeyboardInterrupt.
     """
-    if spec.filtration == "rips":
-        return _rips(fields, spec, time_limit)
-    return _cubical(fields, spec) if spec.filtration == "cubical" else _path(fields, spec)
+    try:
+        if spec.filtration == "rips":
+            return _rips(fields, spec, time_limit)
+        return _cubical(fields, spec) if spec.filtration == "cubical" else _path(fields, spec)
+    except SystemError as error:  # numba's, where a handler raised when the kernel had returned
+        if interrupted(error):
+            raise KeyboardInterrupt from None
+        raise
 
 
 def _path(fields: Fields, spec: DiagramSpec) -> Ragged:
@@ -65,25 +72,43 @@ def _of_one_shape(fields: Fields) -> Iterator[np.ndarray]:
 
 def _rips(fields: Fields, spec: DiagramSpec, time_limit: float | None) -> Ragged:
     """H0 and H1 of all clouds; those asked for are kept, of sufficient persistence."""
-    from pipeline.kernels.rips import Stopped
+    from pipeline.kernels.rips import Stopped, TooManyLoops
 
+    check_lengths(fields, spec)
     parts: list[Ragged] = []
     done = 0
-    with watched(time_limit) as watch:
-        for some in _batches(fields, spec):
-            try:
-                parts.append(_rips_of(some, spec, watch))
-            except Stopped as stopped:
-                number = done + stopped.item
-                raise SampleError(
-                    Status.TIMEOUT, out_of_time(fields.values[number], spec, time_limit), number
-                ) from None
-            except SampleError as error:
-                raise SampleError(error.status, str(error), done + (error.field or 0)) from None
-            done += len(some)
+    with watched(time_limit) as limited:
+        watch = np.array([-1, 0, 0], np.int64) if limited is None else limited
+        with heeding_signals(watch) as told:
+            for some in _batches(fields, spec):
+                watch[2] += 1
+                try:
+                    parts.append(_rips_of(some, spec, watch))
+                except Stopped as stopped:
+                    if told.is_set():  # and whoever handles the signal goes on
+                        return _rips(fields, spec, time_limit)
+                    number = done + stopped.item
+                    text = out_of_time(fields.values[number], spec, time_limit)
+                    raise SampleError(Status.TIMEOUT, text, number) from None
+                except TooManyLoops as many:
+                    number = done + many.item
+                    raise _too_many_loops(fields.values[number], number) from None
+                except SampleError as error:
+                    raise SampleError(error.status, str(error), done + (error.field or 0)) from None
+                done += len(some)
     points, offsets = _joined(parts, spec)
-    lasting = np.diff(points, axis=1)[:, 0] > spec.min_persistence
+    with np.errstate(over="ignore"):
+        lasting = np.diff(points, axis=1)[:, 0] > spec.min_persistence
     return _of_dimensions(points, offsets, spec, lasting | np.isinf(points[:, 1]))
+
+
+def _too_many_loops(cloud: np.ndarray, number: int) -> SampleError:
+    return SampleError(
+        Status.TOO_LARGE,
+        f"a cloud of {len(cloud):,} points has more loops than there is memory for; use a smaller "
+        "--max-length, fewer points or another engine",
+        number,
+    )
 
 
 def _batches(fields: Fields, spec: DiagramSpec) -> Iterator[list[np.ndarray]]:

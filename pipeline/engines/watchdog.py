@@ -1,8 +1,9 @@
 """A limit on the time of one item of a kernel that is compiled and so cannot be interrupted.
 
 The kernel writes into `watch[0]` which item it works on, and looks at `watch[1]` now and then: when
-that is not zero it gives up. Another thread does the watching, which a kernel without the global
-interpreter lock allows.
+that is not zero it gives up. Who calls it counts its calls in `watch[2]`, since items are numbered
+from 0 in each. Another thread does the watching, which a kernel without the global interpreter lock
+allows.
 """
 
 from __future__ import annotations
@@ -40,10 +41,11 @@ def watched(limit: float | None) -> Iterator[np.ndarray | None]:
 
 
 def _look(watch: np.ndarray, limit: float, over: threading.Event) -> None:
-    item, since = -1, time.monotonic()
+    seen, since = (0, -1), time.monotonic()
     while not over.wait(min(limit / LOOKS, LONGEST_LOOK)):
-        if watch[0] != item:
-            item, since = int(watch[0]), time.monotonic()
-        elif item >= 0 and time.monotonic() - since > limit:
+        now = (int(watch[2]), int(watch[0]))  # which call, which item
+        if now != seen:
+            seen, since = now, time.monotonic()
+        elif now[1] >= 0 and time.monotonic() - since > limit:
             watch[1] = 1
             return

@@ -6,12 +6,16 @@ import collections
 import itertools
 import os
 import signal
+import sys
+import time
 
 import numpy as np
 
 from pi_cache.specs import DiagramSpec
 
-GOOD, ENDLESS, EXITS, KILLED, PRINTS, RAISES, GREEDY = range(7)
+GOOD, ENDLESS, EXITS, KILLED, PRINTS, RAISES, GREEDY, TALKS, SLOW, LARGE = range(10)
+HELD = 2**28
+"""Bytes that LARGE holds."""
 
 
 def pairs(field: np.ndarray, spec: DiagramSpec) -> list[np.ndarray]:
@@ -28,5 +32,14 @@ def pairs(field: np.ndarray, spec: DiagramSpec) -> list[np.ndarray]:
     if trouble == RAISES:
         raise ArithmeticError("did not converge")
     if trouble == GREEDY:
-        np.ones(2**34)
+        np.empty(12 * 2**30, np.uint8)  # untouched: only a limit on the process refuses it
+    if trouble == TALKS:
+        sys.stderr.write("terminate called after throwing 'length_error'\n  what(): too long\n\n")
+        sys.stderr.flush()
+        os.abort()
+    if trouble == SLOW:
+        time.sleep(1.5)
+    if trouble == LARGE:
+        held = np.ones(HELD, np.uint8)
+        collections.deque(itertools.repeat(held), maxlen=0)
     return [np.array([[float(k), np.inf]]) for k in spec.homology]

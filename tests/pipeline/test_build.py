@@ -6,23 +6,29 @@ import itertools
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from pi_cache.errors import InvalidSpec
+from pi_cache import files
+from pi_cache.errors import InvalidSpec, SampleError, UnfinishedStore
 from pi_cache.integrity import verify
 from pi_cache.reader import open_store
 from pi_cache.specs import DiagramSpec, ImageSpec, Status, StoreSpec
 from pipeline import shard as shard_module
-from pipeline.build import BuildReport, build
+from pipeline.build import BuildReport, build, expected_losses
+from pipeline.diagrams import compute_diagrams
+from pipeline.fields import Fields
 from pipeline.plan import choose_shard_samples, shard_ranges, spread
 from pipeline.prepare import Options, make_plan, measure
 from pipeline.shard import ShardTask
@@ -346,6 +352,224 @@ def test_long_signals_have_room_for_their_points(tmp_path: Path) -> None:
     assert len(open_store(report.path).diagram(0, 0)) > 65_536
 
 
+def test_a_shard_has_room_for_the_points_of_all_its_samples(tmp_path: Path) -> None:
+    """Its samples are whole chunks, however few are asked for."""
+    zigzag = np.tile([0.0, 1.0], 20_000)[None] * np.linspace(1, 2, 8)[:, None]
+    report = built(from_arrays(zigzag, sample="signal"), tmp_path, shard_samples=1)
+    assert dict(report.manifest.status) == {"OK": 8}
+    assert report.manifest.layout.shard_samples == 8
+    assert len(open_store(report.path).diagrams(range(8))[0]) == 160_000
+
+
+def test_lengths_drawn_at_random_have_room(rng: np.random.Generator, tmp_path: Path) -> None:
+    """Far more loops than points: about n**1.5 / 2. The shard is of eight samples."""
+    lengths = np.triu(rng.random((6, 400, 400)), 1)
+    source = from_arrays(lengths + lengths.swapaxes(1, 2), sample="distances")
+    spec, how = DiagramSpec(filtration="rips"), Options(executor="serial", shard_samples=1)
+    report = build(source, spec, IMAGE, root=tmp_path, options=how)
+    assert dict(report.manifest.status) == {"OK": 6}
+    assert len(open_store(report.path).diagrams(range(6))[0]) > 6 * 8 * 400
+
+
+def test_a_sample_of_too_many_points_costs_only_itself(
+    rng: np.random.Generator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipeline.fields.LOOPS_A_POINT", 1)
+    lengths = np.triu(rng.random((4, 60, 60)), 1)
+    clouds = np.sqrt(((np.eye(60)[:, None] - np.eye(60)[None]) ** 2).sum(-1))  # no loop at all
+    matrices = lengths + lengths.swapaxes(1, 2)
+    matrices[[0, 3]] = clouds * np.array([1.0, 2.0])[:, None, None]
+    source = from_arrays(matrices, sample="distances")
+    stores = []
+    for size in (8, 16):
+        how = Options(executor="serial", shard_samples=size)
+        spec = DiagramSpec(filtration="rips")
+        report = build(source, spec, IMAGE, root=tmp_path / str(size), options=how)
+        stores.append(store := open_store(report.path))
+        assert store.status.tolist() == [0, Status.TOO_LARGE, Status.TOO_LARGE, 0]
+        assert "there is room for 120; use" in report.manifest.statistics["problems"]["000001"]
+        assert len(store.diagram(1, 0)) == 0 and len(store.diagram(3, 0)) == 60
+        assert np.isnan(store.read_all("images")[1:3]).all()
+    np.testing.assert_array_equal(*(store.read_all("images") for store in stores))
+
+
+def test_a_cloud_of_too_many_loops_costs_only_itself(
+    rng: np.random.Generator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from pipeline.kernels import rips
+
+    compute = rips.rips_h01
+
+    def rips_h01(points: np.ndarray, starts: np.ndarray, **options: Any) -> Any:
+        for number, start in enumerate(starts[:-1]):
+            if points[start, 0] > 10:
+                raise rips.TooManyLoops(number)
+        return compute(points, starts, **options)
+
+    monkeypatch.setattr(rips, "rips_h01", rips_h01)
+    clouds = rng.random((5, 12, 2))
+    clouds[[1, 4]] += 20
+    source, spec = from_arrays(clouds, sample="cloud"), DiagramSpec(filtration="rips")
+    report = build(source, spec, IMAGE, root=tmp_path, options=Options(executor="serial"))
+    assert dict(report.manifest.status) == {"OK": 3, "TOO_LARGE": 2}
+    assert "more loops than there is memory" in report.manifest.statistics["problems"]["000004"]
+
+
+def fragile(patch: pytest.MonkeyPatch, bad: set[int], status: Status = Status.TIMEOUT) -> None:
+    """Samples whose first value is one of these have no diagrams."""
+    compute = compute_diagrams
+
+    def computed(fields: Any, spec: DiagramSpec, **options: Any) -> Any:
+        for number, field in enumerate(fields):
+            if field[0] in bad:
+                raise SampleError(status, f"sample {field[0]:g} took too long", number)
+        return compute(fields, spec, **options)
+
+    patch.setattr(shard_module, "compute_diagrams", computed)
+
+
+def numbered(rng: np.random.Generator, samples: int = 20) -> Source:
+    """Signals whose first value is their number."""
+    signals = rng.normal(size=(samples, 30))
+    signals[:, 0] = np.arange(samples)
+    return from_arrays(signals, sample="signal")
+
+
+def retried(source: Source, root: Path, image: ImageSpec = IMAGE, **options: Any) -> BuildReport:
+    return built(source, root, image, shard_samples=8, retry=True, **options)
+
+
+def test_retry_computes_lost_shards_again(rng: np.random.Generator, tmp_path: Path) -> None:
+    source, said = numbered(rng), list[str]()
+    whole = built(source, tmp_path / "whole", shard_samples=8)
+    with pytest.MonkeyPatch.context() as patch:
+        fragile(patch, {3, 9})
+        first = built(source, tmp_path / "s", shard_samples=8, time_limit=5)
+    assert dict(first.manifest.status) == {"OK": 18, "TIMEOUT": 2}
+    assert first.manifest.statistics["time_limits"] == {"5": 3}
+    how = Options(executor="serial")
+    again = build(source, DiagramSpec(), IMAGE, root=tmp_path / "s", options=how, say=said.append)
+    assert again.found and again.manifest == first.manifest
+    assert said == [
+        "2 TIMEOUT: these samples have no image; to compute them again, add --retry --time-limit "
+        "SECONDS (it was 5)"
+    ]
+    mended = retried(source, tmp_path / "s", time_limit=60)
+    assert (mended.found, mended.built, mended.kept) == (False, 2, 1)
+    assert mended.manifest.files == whole.manifest.files
+    assert dict(mended.manifest.status) == {"OK": 20}
+    assert mended.manifest.statistics["problems"] == {}
+    assert mended.manifest.statistics["time_limits"] == {"60": 2, "5": 1}
+    assert verify(mended.path) == []
+    assert retried(source, tmp_path / "s").found, "nothing is left to be tried again"
+
+
+def test_retry_of_what_fails_again_leaves_the_store(
+    rng: np.random.Generator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fragile(monkeypatch, {3}, Status.CRASH)
+    first = built(numbered(rng), tmp_path, shard_samples=8)
+    again = retried(source := numbered(np.random.default_rng(0)), tmp_path / "other")
+    assert dict(again.manifest.status) == {"OK": 19, "CRASH": 1} == dict(first.manifest.status)
+    once_more = retried(source, tmp_path / "other")
+    assert once_more.built == 1 and once_more.manifest.files == again.manifest.files
+    assert verify(once_more.path) == []
+
+
+def test_a_retry_killed_at_any_instant_goes_on(rng: np.random.Generator, tmp_path: Path) -> None:
+    """The store is whole, or unfinished and says so, between any two changes on the disk."""
+    source = numbered(rng, 16)
+    whole = built(source, tmp_path / "whole", shard_samples=8).manifest
+    with pytest.MonkeyPatch.context() as patch:
+        fragile(patch, {3})
+        built(source, tmp_path / "lost", shard_samples=8)
+
+    class Killed(BaseException):
+        pass
+
+    for instant in itertools.count(step=2):
+        root = tmp_path / str(instant)
+        shutil.copytree(tmp_path / "lost", root)
+        path = root / "stores" / whole.key
+        left = instant
+        with pytest.MonkeyPatch.context() as patch:
+
+            def stopping(call: Any) -> Any:
+                def called(*arguments: Any) -> Any:
+                    nonlocal left
+                    left -= 1
+                    if left < 0:
+                        raise Killed
+                    return call(*arguments)
+
+                return called
+
+            for name in ("link", "rename", "unlink"):
+                patch.setattr(files.system, name, stopping(getattr(os, name)))
+            with suppress(Killed):
+                retried(source, root)
+        if left >= 0:
+            break
+        with suppress(UnfinishedStore):
+            assert verify(path) == []
+            assert open_store(path).read_all("images").shape[0] == 16
+        ended = retried(source, root)
+        assert ended.manifest.files == whole.files and verify(path) == []
+    assert instant > 10
+
+
+def test_a_donor_gives_what_it_has_and_says_what_it_has_not(
+    rng: np.random.Generator, tmp_path: Path
+) -> None:
+    source, other, said = numbered(rng), IMAGE.replace(sigma=0.3), list[str]()
+    whole = built(source, tmp_path / "whole", other, shard_samples=8)
+    with pytest.MonkeyPatch.context() as patch:
+        fragile(patch, {3})
+        built(source, tmp_path / "s", shard_samples=8)
+    how = Options(executor="serial", shard_samples=8)
+    spec = StoreSpec(source=source.spec(), diagram=DiagramSpec(), image=other)
+    copied = build(source, DiagramSpec(), other, root=tmp_path / "s", options=how, say=said.append)
+    assert dict(copied.manifest.status) == {"OK": 19, "TIMEOUT": 1}
+    assert any("1 TIMEOUT: " in line and "add --retry --time-limit" in line for line in said)
+    assert "--retry" in expected_losses(tmp_path / "s", spec, how)[0]
+    numbers: list[int] = []
+    with pytest.MonkeyPatch.context() as patch:
+        compute = compute_diagrams
+
+        def counted(fields: Any, spec: DiagramSpec, **options: Any) -> Any:
+            numbers.extend(int(field[0]) for field in fields)
+            return compute(fields, spec, **options)
+
+        patch.setattr(shard_module, "compute_diagrams", counted)
+        mended = retried(source, tmp_path / "s", other, workers=1)
+        assert numbers == list(range(8)), "only the shard of sample 3"
+        third = built(source, tmp_path / "s", IMAGE.replace(sigma=0.4), shard_samples=8)
+        assert numbers == list(range(8)), "all from the mended store"
+    assert mended.manifest.files == whole.manifest.files
+    assert dict(third.manifest.status) == {"OK": 20}
+    assert expected_losses(tmp_path / "s", spec, how) == []
+
+
+def test_a_retried_maximum_divides_every_image(rng: np.random.Generator, tmp_path: Path) -> None:
+    """Sample 3 has by far the largest image; its shard is another one than that of most."""
+    signals = rng.normal(size=(20, 30))
+    signals[:, 0] = np.arange(20)
+    signals[3, 5:25:2] = 1
+    signals[3, 6:25:2] = 0
+    source = from_arrays(signals, sample="signal")
+    image = IMAGE.replace(normalise="dataset-max", dtype="float32")
+    whole = built(source, tmp_path / "whole", image, shard_samples=8)
+    with pytest.MonkeyPatch.context() as patch:
+        fragile(patch, {3})
+        first = built(source, tmp_path / "s", image, shard_samples=8)
+    mended = retried(source, tmp_path / "s", image)
+    assert mended.manifest.files == whole.manifest.files
+    changed = [
+        first.manifest.files[n] != e for n, e in whole.manifest.files.items() if "images" in n
+    ]
+    assert any(changed[1:]), "the maximum is another one"
+
+
 def test_a_plan_of_dataset_max_needs_no_maximum(digits: Source, tmp_path: Path) -> None:
     image = IMAGE.replace(normalise="dataset-max", dtype="uint8", weight="one", pixels=1)
     spec = StoreSpec(source=digits.spec(), diagram=DiagramSpec(), image=image)
@@ -487,3 +711,72 @@ def test_a_build_stopped_while_it_compiles_says_so(number: int, tmp_path: Path) 
     assert done.returncode == 130, done.stderr
     assert "run the same command again to go on" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("number", "limit", "executor"),
+    [
+        (signal.SIGINT, "0", "serial"),
+        (signal.SIGTERM, "600", "serial"),
+        (signal.SIGINT, "600", "joblib"),
+    ],
+)
+def test_a_build_stopped_in_a_kernel_loses_no_sample(
+    number: int, limit: str, executor: str, tmp_path: Path
+) -> None:
+    """A compiled kernel, seconds from its end, gives up at once; no sample is to blame."""
+    clouds = np.random.default_rng(0).random((9, 6000, 8))
+    np.save(tmp_path / "clouds.npy", clouds)
+    command = [
+        sys.executable, "-m", "pipeline.cli", "build-pis", f"array:{tmp_path / 'clouds.npy'}",
+        "--sample", "cloud", "--filtration", "rips", "--shard-samples", "8", "--workers", "2",
+        "--executor", executor, "--time-limit", limit, "--cache", str(tmp_path),
+    ]  # fmt: skip
+    with subprocess.Popen(
+        command, stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as process:
+        while not list(tmp_path.glob("stores/*/ledger/table.json")):
+            assert process.poll() is None
+            time.sleep(0.05)
+        time.sleep(3 if executor == "serial" else 8)
+        assert process.poll() is None
+        start = time.monotonic()
+        os.killpg(process.pid, number)  # as a terminal does
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert time.monotonic() - start < 10
+    assert "Traceback" not in err and "run the same command again to go on" in err
+    kept = [path.read_text() for path in tmp_path.glob("stores/*/ledger/0*.json")]
+    assert len(kept) < 2 and not any("CRASH" in record for record in kept)
+
+
+def test_a_handler_that_goes_on_keeps_the_diagrams(rng: np.random.Generator) -> None:
+    """A kernel that gave up for a signal is run again where nobody raises."""
+    clouds, seen = rng.random((1, 1500, 4)), list[int]()
+    spec = DiagramSpec(filtration="rips")
+    expected = compute_diagrams(Fields(clouds), spec)
+    before = signal.signal(signal.SIGTERM, lambda number, frame: seen.append(number))
+    try:
+        timer = threading.Timer(0.02, os.kill, (os.getpid(), signal.SIGTERM))
+        timer.start()
+        found = compute_diagrams(Fields(clouds), spec)
+        timer.join()
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert seen == [signal.SIGTERM]
+    np.testing.assert_array_equal(found.points, expected.points)
+
+
+def test_an_interrupt_inside_another_error_ends_the_build(
+    digits: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def compute(*arguments: Any, **options: Any) -> None:
+        try:
+            raise KeyboardInterrupt
+        except KeyboardInterrupt as error:
+            raise SystemError("returned a result with an exception set") from error
+
+    monkeypatch.setattr(shard_module, "compute_diagrams", compute)
+    with pytest.raises(KeyboardInterrupt):
+        built(digits, tmp_path, workers=1)
+    assert records(tmp_path) == 0

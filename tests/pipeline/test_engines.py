@@ -196,6 +196,82 @@ def test_a_cloud_far_from_zero_keeps_its_shape(engine: str, rng: np.random.Gener
     assert_same(diagrams(cloud + 2.0**20, spec), diagrams(cloud, spec), SINGLE)
 
 
+def covered() -> list[DiagramSpec]:
+    """Every engine with every filtration, and with every metric."""
+    return [
+        DiagramSpec(filtration=name, engine=engine.name, **({"metric": m} if m else {}))
+        for engine in ENGINES.values()
+        for name, cover in engine.covers.items()
+        for m in cover.metrics or ("",)
+    ]
+
+
+def some_fields(spec: DiagramSpec, rng: np.random.Generator) -> np.ndarray:
+    """Two fields of the kind that a spec filters."""
+    if spec.filtration == "rips":
+        clouds = rng.normal(size=(2, 12, 3))
+        given = spec.metric == "precomputed"
+        return np.stack([lengths(c, "euclidean") for c in clouds]) if given else clouds
+    return rng.normal(size=(2, 6, 7) if spec.filtration == "cubical" else (2, 40))
+
+
+@pytest.mark.parametrize("exponent", [-1000, -664, -166, 127, 664, 1000])
+@pytest.mark.parametrize("spec", covered(), ids=lambda s: f"{s.engine}-{s.filtration}-{s.metric}")
+def test_values_of_any_size_give_the_same_diagrams(
+    spec: DiagramSpec, exponent: int, rng: np.random.Generator
+) -> None:
+    """Multiplied by a power of two, which is exact: 2**664 is about 1e200."""
+    available(spec.engine)
+    factor = 1.0 if spec.metric == "cosine" else 2.0**exponent
+    if spec.filtration == "rips":
+        spec = spec.replace(max_length=1.5)
+    expected = diagrams(some := some_fields(spec, rng), spec)
+    if spec.filtration == "rips":
+        spec = spec.replace(max_length=1.5 * factor)
+    found = diagrams(some * 2.0**exponent, spec)
+    np.testing.assert_array_equal(found.offsets, expected.offsets)
+    np.testing.assert_array_equal(found.points, expected.points * factor)
+    assert len(found.points) > 4 and np.isinf(found.points).any()
+
+
+@pytest.mark.parametrize("factor", [1e200, 1e-200, 1e-50])
+@pytest.mark.parametrize("spec", covered(), ids=lambda s: f"{s.engine}-{s.filtration}-{s.metric}")
+def test_huge_and_tiny_values_agree(
+    spec: DiagramSpec, factor: float, rng: np.random.Generator
+) -> None:
+    available(spec.engine)
+    expected = diagrams(some := some_fields(spec, rng), spec)
+    found = diagrams(some * factor, spec)
+    factor = 1.0 if spec.metric == "cosine" else factor
+    np.testing.assert_allclose(found.points / factor, expected.points, rtol=0, atol=5 * SINGLE)
+
+
+@pytest.mark.parametrize("engine", ["native", "ripser", "gudhi", "giotto"])
+@pytest.mark.parametrize("most", [1.7e308, np.finfo(float).max])
+def test_the_largest_values_are_no_essential_classes(engine: str, most: float) -> None:
+    values = np.array([[0.0, most, -most, most, most / 2]])
+    found = diagrams(values, DiagramSpec(engine=available(engine)))
+    expected = [[-most, np.inf], [0, most], [most / 2, most]]
+    np.testing.assert_allclose(ordered(found[0]), expected, rtol=SINGLE)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("precision", ["float32", "float64"])
+@pytest.mark.parametrize("metric", ["euclidean", "manhattan", "chebyshev"])
+def test_lengths_beyond_the_precision_are_an_error(
+    engine: str, precision: str, metric: str
+) -> None:
+    """And no essential classes: each coordinate is finite, and their differences are not."""
+    most = float(np.finfo(precision).max)
+    spec = DiagramSpec(
+        filtration="rips", metric=metric, precision=precision, engine=available(engine)
+    )
+    clouds = np.array([[[1.0, 2.0], [3.0, 4.0]], [[most, 0.0], [-most, 0.0]]], precision)
+    with pytest.raises(SampleError, match=f"lengths that may be beyond {precision}") as caught:
+        diagrams(clouds, spec)
+    assert (caught.value.status, caught.value.field) == (Status.INF, 1)
+
+
 @pytest.mark.parametrize("engine", ENGINES)
 def test_clouds_of_different_sizes(engine: str, rng: np.random.Generator) -> None:
     ragged = [rng.random((n, 2)) for n in (1, 2, 9, 5)]
@@ -319,7 +395,8 @@ def test_a_default_engine_follows_the_homology() -> None:
 def test_stores_from_before_the_metrics_keep_their_keys() -> None:
     """Keys as the first version computed them, when a spec had no metric.
 
-    Lengths that ripser is given are computed otherwise since then: another version, another key.
+    What changed since then has another version, and so another key: lengths that ripser is given,
+    the order of points of native paths.
     """
     image = SourceSpec(kind="digits", sample="image", samples=4, channels=1, fingerprint="0" * 64)
     cloud = SourceSpec(kind="array", sample="cloud", samples=4, channels=1, fingerprint="0" * 64)
@@ -334,7 +411,7 @@ def test_stores_from_before_the_metrics_keep_their_keys() -> None:
         spec = StoreSpec(source=source, diagram=diagram, image=ImageSpec(), algorithm=1)
         assert spec.key == key
         now = StoreSpec(source=source, diagram=diagram, image=ImageSpec())
-        assert now.algorithm == (2 if diagram is rips else 1)
+        assert now.algorithm == (1 if diagram is cubical else 2)
         assert (now.key == key) == (now.algorithm == 1)
         assert StoreSpec.from_document(spec.to_document()) == spec
         assert "metric" not in diagram.to_dict() and diagram.to_dict()["engine"] == diagram.engine

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -18,7 +19,7 @@ from pi_cache.reader import open_store
 from pi_cache.specs import DiagramSpec, ImageSpec, Status
 from pipeline.build import build
 from pipeline.diagrams import compute_diagrams
-from pipeline.engines import installed, isolated
+from pipeline.engines import installed, isolated, native
 from pipeline.engines.watchdog import watched
 from pipeline.fields import Fields
 from pipeline.prepare import Options
@@ -26,7 +27,18 @@ from pipeline.shard import Clock, diagrams_of
 from pipeline.sources.arrays import from_arrays
 from pipeline.sources.base import Samples
 from tests.pipeline import fake_engine
-from tests.pipeline.fake_engine import ENDLESS, EXITS, GOOD, GREEDY, KILLED, PRINTS, RAISES
+from tests.pipeline.fake_engine import (
+    ENDLESS,
+    EXITS,
+    GOOD,
+    GREEDY,
+    HELD,
+    KILLED,
+    LARGE,
+    PRINTS,
+    RAISES,
+    TALKS,
+)
 
 FAKE = fake_engine.__name__
 SPEC = DiagramSpec(filtration="cubical", engine="gudhi")
@@ -86,6 +98,38 @@ def test_starting_takes_none_of_the_limit() -> None:
     assert len(ask(GOOD, 0.05)) == 2
 
 
+def test_any_limit_can_be_waited_for() -> None:
+    assert len(ask(GOOD, 1e12)) == 2
+
+
+def test_the_memory_of_a_child_is_its_own_and_counted_where_it_is_ended(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(isolated, "_peak", 0)
+    held = np.ones(2**28, np.uint8)  # by this process, before the child is started
+    ask(GOOD)
+    assert 2**20 < isolated.peak_memory() < len(held)
+    with pytest.raises(SampleError, match="over the time limit"):
+        ask(LARGE, 2.0)
+    assert HELD < isolated.peak_memory() < 2 * HELD
+
+
+def test_last_words_are_those_of_the_field_that_failed() -> None:
+    with pytest.raises(SampleError) as caught:
+        ask(TALKS)
+    last = "by SIGABRT: terminate called after throwing 'length_error'; what(): too long"
+    assert str(caught.value).endswith(last)
+    ask(PRINTS)  # goes to the same place
+    with pytest.raises(SampleError) as caught:
+        ask(EXITS)
+    assert str(caught.value).endswith("ended with exit status 3")
+
+
+def test_a_library_that_cannot_be_imported_says_why() -> None:
+    with pytest.raises(SampleError, match=r"exit status 1: .*No module named 'no_such_library'"):
+        isolated.pairs("no_such_library", np.zeros((2, 2)), SPEC, 30.0)
+
+
 @pytest.mark.parametrize(
     ("trouble", "status", "message"),
     [
@@ -140,6 +184,41 @@ def test_a_child_ends_with_its_parent(state: str) -> None:
     until = time.monotonic() + 20
     while running(child) and time.monotonic() < until:
         time.sleep(0.02)
+    assert not running(child)
+
+
+INTERRUPTED = """
+import signal, sys
+from tests.pipeline.fake_engine import SLOW
+from tests.pipeline.test_isolated import ask, pid
+seen = []
+if sys.argv[1] == "goes on":
+    signal.signal(signal.SIGINT, lambda number, frame: seen.append(number))
+ask(0)
+print(pid(), flush=True)
+try:
+    print(len(ask(SLOW)), len(seen))
+except KeyboardInterrupt:
+    print("stopped")
+"""
+
+
+@pytest.mark.parametrize(("manner", "answer"), [("goes on", "2 1\n"), ("stops", "stopped\n")])
+def test_an_interrupt_is_for_the_parent(manner: str, answer: str) -> None:
+    """Ctrl-C goes to both, since they share a terminal: the parent decides what becomes of both."""
+    with subprocess.Popen(
+        [sys.executable, "-c", INTERRUPTED, manner],
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as parent:
+        assert parent.stdout is not None
+        child = int(parent.stdout.readline())
+        assert os.getpgid(child) == parent.pid
+        time.sleep(0.5)  # the library computes
+        os.killpg(parent.pid, signal.SIGINT)
+        assert parent.stdout.readline() == answer
+        assert parent.wait(20) == 0
     assert not running(child)
 
 
@@ -204,6 +283,32 @@ def test_a_watch_stops_the_item_that_takes_too_long() -> None:
         while not watch[1]:
             time.sleep(0.01)
             assert time.monotonic() - start < 5
+
+
+def test_a_watch_tells_calls_apart() -> None:
+    """Each begins again at item 0, and may do so before anybody looks."""
+    with watched(0.3) as watch:
+        assert watch is not None
+        for _ in range(6):
+            watch[2] += 1
+            watch[0] = 0
+            time.sleep(0.1)
+        assert not watch[1]
+
+
+def test_native_counts_its_calls(monkeypatch: pytest.MonkeyPatch, rng: np.random.Generator) -> None:
+    calls: list[int] = []
+    compute = native._rips_of
+
+    def counted(clouds: list[np.ndarray], spec: DiagramSpec, watch: np.ndarray) -> native.Ragged:
+        calls.append(int(watch[2]))
+        return compute(clouds, spec, watch)
+
+    monkeypatch.setattr(native, "MATRIX_BYTES", 1)
+    monkeypatch.setattr(native, "_rips_of", counted)
+    spec = DiagramSpec(filtration="rips", metric="manhattan")
+    native.compute(Fields(rng.random((3, 8, 2))), spec, 60.0)
+    assert calls == [1, 2, 3]
 
 
 def test_a_native_cloud_that_takes_too_long_costs_its_sample_only(tmp_path: Path) -> None:
