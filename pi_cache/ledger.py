@@ -145,19 +145,26 @@ def take_back(build: Build, unwanted: Callable[[ShardRecord], bool]) -> list[int
     The manifest goes first and the files stay, so that the store is whole or unfinished at every
     instant: `write_shard` and `finish` go on from there.
     """
-    taken = [k for k in range(build.shards) if _is(unwanted, build.record_path(k))]
-    if taken:
+    records = {k: _record(build, k) for k in range(build.shards)}
+    taken = [k for k, record in records.items() if record is not None and unwanted(record)]
+    if taken or None in records.values():  # what has no record is built again too
         files.move_aside(build.path / "manifest.json", build.quarantine)
     for k in taken:
         files.move_aside(build.record_path(k), build.quarantine)
     return taken
 
 
-def _is(unwanted: Callable[[ShardRecord], bool], place: Path) -> bool:
+def records_of(build: Build) -> list[ShardRecord]:
+    """The records that there are, of any shards but the table."""
+    found = (_record(build, k) for k in range(build.shards))
+    return [record for record in found if record is not None]
+
+
+def _record(build: Build, shard: int) -> ShardRecord | None:
     try:
-        return unwanted(ShardRecord.from_bytes(files.read_bytes(place)))
+        return ShardRecord.from_bytes(files.read_bytes(build.record_path(shard)))
     except (FileNotFoundError, CorruptStore, UnsupportedFormat):  # missing as it is
-        return False
+        return None
 
 
 def finish(build: Build, *, versions: Mapping[str, str] | None = None) -> StoreManifest:

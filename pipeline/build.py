@@ -10,9 +10,9 @@ from typing import Any
 
 from pi_cache import catalogue
 from pi_cache.catalogue import lost_samples, read_manifest
-from pi_cache.errors import CorruptStore, PiCacheError, StoreNotFound, UnfinishedStore
+from pi_cache.errors import CorruptStore, InvalidSpec, PiCacheError, StoreNotFound, UnfinishedStore
 from pi_cache.integrity import verify
-from pi_cache.ledger import Build, finish, missing_shards, take_back
+from pi_cache.ledger import Build, finish, missing_shards, records_of, take_back
 from pi_cache.manifest import StoreManifest, merged
 from pi_cache.reader import Store, open_store
 from pi_cache.specs import RETRIED, DiagramSpec, ImageSpec, Status, StoreSpec
@@ -208,11 +208,35 @@ def _take_back(begun: Build, dataset_max: float | None, options: Options, say: S
     """Make shards missing that are to be computed again, or were divided by another maximum."""
     taken = []
     if options.retry:
+        _check_retry(begun, options.time_limit)
         taken = take_back(begun, lambda record: lost_samples(record.status) > 0)
     if dataset_max is not None:
-        take_back(begun, lambda record: record.statistics.get("max_dataset") != dataset_max)
+        take_back(
+            begun, lambda record: record.statistics.get("max_dataset", dataset_max) != dataset_max
+        )
     if taken:
         say(f"retry: {len(taken)} of {begun.shards} shards are computed again")
+
+
+def _check_retry(begun: Build, time_limit: float | None) -> None:
+    """Raise InvalidSpec where samples that an earlier run computed may now take too long."""
+    before = _recorded_limits(begun)
+    if time_limit and before and max(before) > time_limit:
+        raise InvalidSpec(
+            f"--retry with a --time-limit of {time_limit:g} s, but shards were computed with "
+            f"{max(before):g} s: samples that they hold might be lost; give at least that, or 0"
+        )
+
+
+def _recorded_limits(begun: Build) -> list[float]:
+    """Time limits of the shards to be computed again; inf for none."""
+    names = [
+        name
+        for record in records_of(begun)
+        if lost_samples(record.status)
+        for name in record.statistics.get("time_limits", {})
+    ]
+    return [float("inf") if name == "none" else float(name) for name in names]
 
 
 def lost(manifest: StoreManifest) -> str:

@@ -15,8 +15,6 @@ from contextlib import contextmanager
 import numpy as np
 
 STOPPING = (signal.SIGINT, signal.SIGTERM)
-OVER = b"\0"
-"""The number of no signal."""
 
 
 @contextmanager
@@ -32,27 +30,27 @@ def heeding_signals(watch: np.ndarray) -> Iterator[threading.Event]:
         return
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
-    before = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
-    if before >= 0:
-        signal.set_wakeup_fd(before)
-    thread = threading.Thread(target=_heed, args=(reading, watch, told), daemon=True)
-    thread.start()
+    threading.Thread(target=_heed, args=(reading, watch, told), daemon=True).start()
+    before = -1
     try:
+        before = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+        if before >= 0:
+            signal.set_wakeup_fd(before)
         yield told
-    finally:
-        if before < 0:
-            signal.set_wakeup_fd(-1)
-        os.write(writing, OVER)
-        thread.join()
-        os.close(writing)
-        os.close(reading)
+    finally:  # a KeyboardInterrupt may come anywhere
+        try:
+            if before < 0:
+                signal.set_wakeup_fd(-1)
+        finally:
+            os.close(writing)  # which ends the thread
 
 
 def _heed(reading: int, watch: np.ndarray, told: threading.Event) -> None:
-    while (number := os.read(reading, 1)) != OVER:
-        if number[0] in STOPPING:
-            told.set()
-            watch[1] = 1
+    with os.fdopen(reading, "rb", buffering=0) as numbers:
+        while number := numbers.read(1):
+            if number[0] in STOPPING:
+                told.set()
+                watch[1] = 1
 
 
 def interrupted(error: BaseException) -> bool:

@@ -72,9 +72,20 @@ def _of_one_shape(fields: Fields) -> Iterator[np.ndarray]:
 
 def _rips(fields: Fields, spec: DiagramSpec, time_limit: float | None) -> Ragged:
     """H0 and H1 of all clouds; those asked for are kept, of sufficient persistence."""
+    check_lengths(fields, spec)
+    parts = None
+    while parts is None:
+        parts = _rips_parts(fields, spec, time_limit)
+    points, offsets = _joined(parts, spec)
+    with np.errstate(over="ignore"):
+        lasting = np.diff(points, axis=1)[:, 0] > spec.min_persistence
+    return _of_dimensions(points, offsets, spec, lasting | np.isinf(points[:, 1]))
+
+
+def _rips_parts(fields: Fields, spec: DiagramSpec, time_limit: float | None) -> list[Ragged] | None:
+    """Diagrams of all clouds, some at a time; None after a signal whose handler did not raise."""
     from pipeline.kernels.rips import Stopped, TooManyLoops
 
-    check_lengths(fields, spec)
     parts: list[Ragged] = []
     done = 0
     with watched(time_limit) as limited:
@@ -85,8 +96,8 @@ def _rips(fields: Fields, spec: DiagramSpec, time_limit: float | None) -> Ragged
                 try:
                     parts.append(_rips_of(some, spec, watch))
                 except Stopped as stopped:
-                    if told.is_set():  # and whoever handles the signal goes on
-                        return _rips(fields, spec, time_limit)
+                    if told.is_set():
+                        return None
                     number = done + stopped.item
                     text = out_of_time(fields.values[number], spec, time_limit)
                     raise SampleError(Status.TIMEOUT, text, number) from None
@@ -96,10 +107,7 @@ def _rips(fields: Fields, spec: DiagramSpec, time_limit: float | None) -> Ragged
                 except SampleError as error:
                     raise SampleError(error.status, str(error), done + (error.field or 0)) from None
                 done += len(some)
-    points, offsets = _joined(parts, spec)
-    with np.errstate(over="ignore"):
-        lasting = np.diff(points, axis=1)[:, 0] > spec.min_persistence
-    return _of_dimensions(points, offsets, spec, lasting | np.isinf(points[:, 1]))
+    return parts
 
 
 def _too_many_loops(cloud: np.ndarray, number: int) -> SampleError:

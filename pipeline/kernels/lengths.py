@@ -6,7 +6,7 @@ Of a cloud, squares of lengths are summed in float64 and rounded: they need no r
 monotone. Where a square leaves float32's range though its points differ (by less than about 2**-120
 of the cloud's extent), the lengths themselves are rounded instead.
 
-What fills a table looks at `watch[1]` once a row, and returns early where it is set.
+What may take long looks at `watch[1]` now and then, and returns early where it is set.
 """
 
 from __future__ import annotations
@@ -132,7 +132,7 @@ def fill_rounded(matrix: np.ndarray, exponent: int, keys: np.ndarray) -> None:
     for i in range(n):
         row = matrix[i * n : i * n + n]
         for j in range(n):
-            lengths[i, j] = np.float32(min(row[j] * factor, LARGEST))
+            lengths[i, j] = np.float32(min(abs(row[j]) * factor, LARGEST))  # -0.0 has other bits
 
 
 @compiled

@@ -23,6 +23,7 @@ import pytest
 from pi_cache import files
 from pi_cache.errors import InvalidSpec, SampleError, UnfinishedStore
 from pi_cache.integrity import verify
+from pi_cache.ledger import open_build, take_back
 from pi_cache.reader import open_store
 from pi_cache.specs import DiagramSpec, ImageSpec, Status, StoreSpec
 from pipeline import shard as shard_module
@@ -462,6 +463,35 @@ def test_retry_computes_lost_shards_again(rng: np.random.Generator, tmp_path: Pa
     assert mended.manifest.statistics["time_limits"] == {"60": 2, "5": 1}
     assert verify(mended.path) == []
     assert retried(source, tmp_path / "s").found, "nothing is left to be tried again"
+
+
+def test_retry_with_less_time_than_before_is_refused(
+    rng: np.random.Generator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Samples that took between the two limits would be lost."""
+    fragile(monkeypatch, {3})
+    first = built(numbered(rng), tmp_path, shard_samples=8, time_limit=3600)
+    source = numbered(np.random.default_rng(20260101))
+    with pytest.raises(InvalidSpec, match="but shards were computed with 3600 s"):
+        retried(source, tmp_path, time_limit=600)
+    assert built(source, tmp_path, shard_samples=8).manifest == first.manifest
+    assert retried(source, tmp_path, time_limit=0).built == 1
+
+
+def test_retry_of_a_store_without_records_builds_all_of_it(
+    rng: np.random.Generator, tmp_path: Path
+) -> None:
+    """While it does, the store is an unfinished one."""
+    source = numbered(rng)
+    with pytest.MonkeyPatch.context() as patch:
+        fragile(patch, {3})
+        first = built(source, tmp_path, shard_samples=8)
+    for record in first.path.glob("ledger/*.json"):
+        record.unlink()
+    assert take_back(open_build(first.path), lambda record: True) == []
+    with pytest.raises(UnfinishedStore):
+        open_store(first.path)
+    assert dict(retried(source, tmp_path).manifest.status) == {"OK": 20}
 
 
 def test_retry_of_what_fails_again_leaves_the_store(

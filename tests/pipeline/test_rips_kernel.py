@@ -114,6 +114,13 @@ def test_lengths_of_any_float32_are_kept() -> None:
     assert of_distances(lengths)[0] == [(0, float(smallest)), (0, float(largest)), (0, np.inf)]
 
 
+def test_negative_zeros_are_zeros(rng: np.random.Generator) -> None:
+    """Such as -log(1): its bits are those of the smallest whole number."""
+    cloud = np.repeat(rng.random((6, 2)), 2, axis=0)
+    lengths = rounded_lengths(cloud)
+    assert of_distances(np.where(lengths == 0, -0.0, lengths)) == of_distances(lengths)
+
+
 # --- against ripser
 
 
