@@ -26,7 +26,7 @@ ifeq ($(NEWEST),)
 	@echo "skipped: no Python 3.13 found, so the newest numpy and zarr are not tested"
 else
 	$(MAKE) .venv-newest/test.done
-	.venv-newest/bin/python $(PYTEST) tests/pi_cache tests/pipeline tests/sources
+	.venv-newest/bin/python $(PYTEST) -m "not slow" tests/pi_cache tests/pipeline tests/sources
 endif
 
 # giotto-tda pins numpy < 2, so it lives in an environment of its own.

@@ -68,6 +68,7 @@ def test_importing_compiles_nothing(tmp_path: Path) -> None:
     assert not list(tmp_path.rglob("*.nb*"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("filtration", ["sublevel", "superlevel", "cubical", "rips"])
 def test_warming_compiles_all_that_a_build_needs(filtration: str, tmp_path: Path) -> None:
     run(WARMED, tmp_path / "code", filtration, str(tmp_path / "stores"))
