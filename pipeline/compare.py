@@ -14,7 +14,7 @@ from pipeline.bottleneck import bottleneck
 from pipeline.diagrams import Diagrams, compute_diagrams
 from pipeline.engines import ENGINES, holds_single, installed, missing
 from pipeline.engines.interrupt import interrupted
-from pipeline.fields import Fields, make_fields
+from pipeline.fields import Fields, finite_fields
 from pipeline.prepare import start_engine
 from pipeline.shard import USABLE
 from pipeline.sources.base import Samples, Source, read_samples
@@ -146,14 +146,7 @@ def _fields(samples: Samples, part: Source, spec: DiagramSpec) -> Fields:
     if samples.status[0] not in USABLE:
         code = Status(int(samples.status[0]))
         raise SampleError(code, samples.problems.get(0, code.name))
-    with np.errstate(over="ignore", invalid="ignore"):
-        fields = make_fields(samples, part, spec)
-    if not fields.finite():
-        raise SampleError(
-            Status.INF,
-            f"has values beyond {spec.precision}, or whose differences are; scale the data",
-        )
-    return fields
+    return finite_fields(samples, part, spec)
 
 
 def _timed(

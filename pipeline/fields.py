@@ -59,6 +59,21 @@ def make_fields(samples: Samples, source: Source, spec: DiagramSpec) -> Fields:
     return Fields([np.ascontiguousarray(field) for sample in each for field in sample])
 
 
+def finite_fields(samples: Samples, source: Source, spec: DiagramSpec) -> Fields:
+    """As `make_fields`. Raises SampleError (INF) where values leave the spec's precision.
+
+    Whole numbers do not, unless they are divided by a scale.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        fields = make_fields(samples, source, spec)
+    if (source.dtype.kind == "f" or spec.scale != 1.0) and not fields.finite():
+        raise SampleError(
+            Status.INF,
+            f"has values beyond {spec.precision}, or whose differences are; scale the data",
+        )
+    return fields
+
+
 def field_names(source: Source, spec: DiagramSpec) -> list[str]:
     """One name a field of a sample, such as `rows/red`."""
     scans = _scans(spec)

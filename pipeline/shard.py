@@ -25,7 +25,7 @@ from pipeline.diagrams import Diagrams, compute_diagrams, tiny_fields
 from pipeline.engines import isolated
 from pipeline.engines.interrupt import interrupted
 from pipeline.executors import single_threaded
-from pipeline.fields import channel_names, field_names, make_fields, points_at_most
+from pipeline.fields import channel_names, field_names, finite_fields, points_at_most
 from pipeline.images import (
     WindowStatistics,
     block_of,
@@ -236,19 +236,14 @@ def _diagrams(
     clock: Clock,
     time_limit: float | None,
 ) -> Diagrams:
-    with clock("fields"), np.errstate(over="ignore", invalid="ignore"):
+    with clock("fields"):
         arrays = (
             samples.arrays[block[0] : block[-1] + 1]
             if isinstance(samples.arrays, np.ndarray) and len(block) == block[-1] + 1 - block[0]
             else [samples.arrays[i] for i in block]
         )
         taken = replace(samples, arrays=arrays)
-        fields = make_fields(taken, source, spec)
-        if source.dtype.kind == "f" and not fields.finite():
-            raise SampleError(
-                Status.INF,
-                f"has values beyond {spec.precision}, or whose differences are; scale the data",
-            )
+        fields = finite_fields(taken, source, spec)
     with clock("diagrams"):
         return compute_diagrams(fields, spec, time_limit=time_limit)
 

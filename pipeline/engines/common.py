@@ -10,12 +10,14 @@ from types import ModuleType
 import numpy as np
 
 from pi_cache.errors import SampleError
-from pi_cache.specs import PRECOMPUTED, DiagramSpec, Status
+from pi_cache.specs import METRICS, PRECOMPUTED, DiagramSpec, Status
 from pipeline.engines import holds_single
 
 NORMS = {"euclidean": 2, "manhattan": 1, "chebyshev": np.inf}
 COMFORTABLE = (-40, 100)
 """Exponents of largest values that leave room in float32, and for squares in float64."""
+SCIPY_METRICS = {name: name for name in METRICS} | {"manhattan": "cityblock"}
+"""What SciPy calls a metric."""
 Ragged = tuple[np.ndarray, np.ndarray]
 """Points (P, 2) of diagrams one after the other, and their offsets (S+1,) int64."""
 
@@ -37,7 +39,7 @@ def lengths(field: np.ndarray, metric: str) -> np.ndarray:
         )
     if metric == "cosine":  # of directions alone: no square may overflow or vanish
         cloud = np.ldexp(cloud, -np.frexp(np.abs(cloud).max(axis=1))[1][:, None])
-    condensed = pdist(cloud, {"manhattan": "cityblock"}.get(metric, metric))
+    condensed = pdist(cloud, SCIPY_METRICS[metric])
     matrix: np.ndarray = squareform(np.maximum(condensed, 0.0), checks=False)  # 1 - cos may be -eps
     return matrix
 

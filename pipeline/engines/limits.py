@@ -16,6 +16,7 @@ import numpy as np
 from pi_cache.errors import SampleError
 from pi_cache.specs import PRECOMPUTED, DiagramSpec, Status
 from pipeline.engines import ENGINES, marked
+from pipeline.engines.common import SCIPY_METRICS
 from pipeline.fields import Fields
 
 BUDGET = 8 * 2**30
@@ -202,7 +203,7 @@ def count_edges(field: np.ndarray, spec: DiagramSpec) -> float:
     else:
         from scipy.spatial.distance import cdist
 
-        name = {"manhattan": "cityblock"}.get(spec.metric, spec.metric)
+        name = SCIPY_METRICS[spec.metric]
         found = cdist(field[rows], field, name)
     longest = np.inf if spec.max_length is None else spec.max_length
     share = (np.count_nonzero(found <= longest) - len(rows)) / max(found.size - len(rows), 1)
