@@ -14,7 +14,7 @@ import click
 from click.core import ParameterSource
 
 from pi_cache import catalogue
-from pi_cache.cli import CONTEXT, cache_option, examples, json_option
+from pi_cache.commands.options import CONTEXT, cache_option, examples, json_option
 from pi_cache.errors import InvalidSpec, PiCacheError
 from pi_cache.reader import open_store
 from pi_cache.specs import ImageSpec, StoreSpec

@@ -755,11 +755,11 @@ def test_a_build_stopped_in_a_kernel_loses_no_sample(
     number: int, limit: str, executor: str, tmp_path: Path
 ) -> None:
     """A compiled kernel, seconds from its end, gives up at once; no sample is to blame."""
-    clouds = np.random.default_rng(0).random((9, 6000, 8))
+    clouds = np.random.default_rng(0).random((129, 6000, 8))  # a minute and more of work
     np.save(tmp_path / "clouds.npy", clouds)
     command = [
         sys.executable, "-m", "pipeline.cli", "build-pis", f"array:{tmp_path / 'clouds.npy'}",
-        "--sample", "cloud", "--filtration", "rips", "--shard-samples", "8", "--workers", "2",
+        "--sample", "cloud", "--filtration", "rips", "--shard-samples", "128", "--workers", "2",
         "--executor", executor, "--time-limit", limit, "--cache", str(tmp_path),
     ]  # fmt: skip
     with subprocess.Popen(

@@ -1,0 +1,1 @@
+"""The commands of `pi-cache`, a file for each thing that people do with a cache."""
