@@ -67,6 +67,10 @@ class EngineNotInstalled(PiCacheError, ImportError):
     """A topology engine that is not installed, with the line that installs it."""
 
 
+class BuilderNotInstalled(PiCacheError, ImportError):
+    """A command that needs the pipeline, which is not installed; with the line that installs it."""
+
+
 class AlreadyPublished(PiCacheError, FileExistsError):
     """A file of that name exists with other bytes; `paths` lists every such file."""
 
