@@ -8,7 +8,9 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 NEWEST ?= $(shell sh tests/find_python.sh 3.13)
 VENV := .venv
 PIP := -m pip install --quiet --disable-pip-version-check -c constraints.txt
+JOBS ?= 2
 PYTEST := -m pytest -q
+PARALLEL := -n $(JOBS) --dist loadfile
 
 .PHONY: demo test test-reference test-newest test-giotto lint bench clean
 
@@ -18,7 +20,7 @@ demo: $(VENV)/demo.done
 test: test-reference test-newest test-giotto
 
 test-reference: $(VENV)/test.done
-	$(VENV)/bin/python $(PYTEST)
+	$(VENV)/bin/python $(PYTEST) $(PARALLEL)
 
 # The newest numpy and zarr need a newer Python; training has its own, older floor.
 test-newest:
@@ -26,7 +28,7 @@ ifeq ($(NEWEST),)
 	@echo "skipped: no Python 3.13 found, so the newest numpy and zarr are not tested"
 else
 	$(MAKE) .venv-newest/test.done
-	.venv-newest/bin/python $(PYTEST) -m "not slow" tests/pi_cache tests/pipeline tests/sources
+	.venv-newest/bin/python $(PYTEST) $(PARALLEL) -m "not slow" tests/pi_cache tests/pipeline tests/sources
 endif
 
 # giotto-tda pins numpy < 2, so it lives in an environment of its own.

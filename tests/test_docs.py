@@ -39,7 +39,7 @@ def test_both_quick_starts_have_the_same_commands() -> None:
     assert len(commands("README.md")) > 5
 
 
-@pytest.mark.parametrize("document", [*DOCUMENTS, "docs/conventions.md"])
+@pytest.mark.parametrize("document", [*DOCUMENTS, "docs/conventions.md", "docs/format.md"])
 def test_links_lead_somewhere(document: str) -> None:
     text = (ROOT / document).read_text(encoding="utf-8")
     for target in re.findall(r"\]\(([^)#]+)\)", text):
