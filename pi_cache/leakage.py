@@ -1,0 +1,191 @@
+"""Whether what belongs together lies on two sides of a fold, so that a test is no test.
+
+Three ways to belong together: one group (the windows of a subject), the same stored bytes,
+overlapping windows of one recording.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from pi_cache.errors import InvalidSpec, LeakageError
+from pi_cache.folds import SIDES, Fold, check_made_of
+from pi_cache.samples import Ids, Numbers, Samples, coded, listed, parse_texts
+
+JUDGED = ("validation", "test")
+"""Sides that must have nothing in common with the others."""
+
+SHOWN = 3
+"""How many leaks an error names."""
+
+REMEDIES = {
+    "groups": "divide by groups: leave_one_group_out, or groups=store.groups where folds or a"
+    " validation part are drawn",
+    "samples with equal bytes": "take the copies out of the data, or keep them together by giving"
+    " them one group",
+    "overlapping windows": "divide by recording or subject, or leave out the windows at the edge",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Leak:
+    """What two sides of a fold share. names: of the groups, or ids of the samples.
+
+    counts: how many samples of each side are concerned.
+    """
+
+    fold: str
+    kind: str
+    sides: tuple[str, str]
+    names: tuple[str, ...]
+    counts: tuple[int, int]
+
+    def __str__(self) -> str:
+        (one, other), (n, m) = self.sides, self.counts
+        return (
+            f"fold {self.fold}: {one} and {other} share {len(self.names)} {self.kind}"
+            f" ({listed(self.names)}), {n} and {m} samples"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Intervals:
+    """Where each of N windows was cut: recording, first sample, and the one after the last."""
+
+    recordings: ArrayLike | Sequence[str]
+    starts: ArrayLike
+    stops: ArrayLike
+
+    def ranked(self, count: int) -> tuple[Numbers, Numbers]:
+        """(N,) start and stop in whole numbers: equal order, and recordings one after another.
+
+        Raises InvalidSpec for other lengths than `count`, and for empty windows.
+        """
+        starts, stops = np.asarray(self.starts), np.asarray(self.stops)
+        _, code = coded(parse_texts(self.recordings, "recordings"))
+        if not len(code) == len(starts) == len(stops) == count:
+            raise InvalidSpec(
+                f"intervals: {len(code)} recordings, {len(starts)} starts and {len(stops)} stops"
+                f" for {count} samples"
+            )
+        if not (stops > starts).all():
+            bad = int(np.flatnonzero(~(stops > starts))[0])
+            raise InvalidSpec(f"intervals: window {bad} stops at {stops[bad]}, before its start")
+        times, ranks = np.unique(np.concatenate([starts, stops]), return_inverse=True)
+        base = code * len(times)
+        return base + ranks.reshape(-1)[:count], base + ranks.reshape(-1)[count:]
+
+
+def check_leakage(
+    folds: Fold | Iterable[Fold],
+    samples: Samples,
+    *,
+    groups: ArrayLike | Sequence[str] | None = None,
+    contents: NDArray[np.bytes_] | None = None,
+    intervals: Intervals | None = None,
+    judged: Collection[str] = JUDGED,
+) -> tuple[str, ...]:
+    """What was looked for in folds of samples: nothing was found, or it raises.
+
+    samples: the Store, Joined or Arrays that the folds were made of; N samples. groups: (N,) in
+    place of the stored ones. contents: (N,) of `samples.content_digests`, to look for equal
+    bytes. intervals: to look for windows that overlap. judged: the sides that must share nothing
+    with the others; ("test",) allows what train and validation share.
+    An empty answer means that there was nothing to look for: no groups, contents or intervals.
+    Raises LeakageError that names what is shared, with counts; InvalidFolds for folds of other
+    samples.
+    """
+    checked, found = find_leaks(
+        folds, samples, groups=groups, contents=contents, intervals=intervals, judged=judged
+    )
+    refuse(found)
+    return checked
+
+
+def refuse(found: Sequence[Leak]) -> None:
+    """Raise LeakageError where something was found: the first of it, how much more, what to do."""
+    if not found:
+        return
+    remedies = "; ".join(REMEDIES[kind] for kind in dict.fromkeys(leak.kind for leak in found))
+    more = f"; and so {len(found) - SHOWN} more times" if len(found) > SHOWN else ""
+    shown = "; ".join(map(str, found[:SHOWN]))
+    raise LeakageError(f"leakage: {shown}{more}; {remedies}", tuple(found))
+
+
+def find_leaks(
+    folds: Fold | Iterable[Fold],
+    samples: Samples,
+    *,
+    groups: ArrayLike | Sequence[str] | None = None,
+    contents: NDArray[np.bytes_] | None = None,
+    intervals: Intervals | None = None,
+    judged: Collection[str] = JUDGED,
+) -> tuple[tuple[str, ...], list[Leak]]:
+    """What was looked for, and all that was found; arguments as of `check_leakage`."""
+    given = samples.groups if groups is None else parse_texts(groups, "groups")
+    shared = {"groups": given, "samples with equal bytes": contents}
+    coded_by = {
+        kind: _codes(values, kind, len(samples))
+        for kind, values in shared.items()
+        if values is not None
+    }
+    windows = None if intervals is None else intervals.ranked(len(samples))
+    checked = (*coded_by, *(() if windows is None else ("overlapping windows",)))
+    found: list[Leak] = []
+    for fold in check_made_of([folds] if isinstance(folds, Fold) else folds, samples):
+        for sides in _pairs(fold, judged):
+            for kind, (names, code) in coded_by.items():
+                found += _shared(fold, sides, kind, names, code, samples.ids)
+            if windows is not None:
+                found += _overlapping(fold, sides, *windows, samples.ids)
+    return checked, found
+
+
+def _codes(values: NDArray[np.generic], kind: str, count: int) -> tuple[list[str], Numbers]:
+    """Distinct names and (N,) the number of each sample's; -1 for a sample without a group."""
+    if len(values) != count:
+        raise InvalidSpec(f"{kind}: {len(values)} were given for {count} samples")
+    names, code = coded(values.tolist())
+    return names, np.where(code == names.index(""), -1, code) if "" in names else code
+
+
+def _pairs(fold: Fold, judged: Collection[str]) -> Iterator[tuple[str, str]]:
+    for one, other in combinations(SIDES, 2):
+        if other in judged and len(fold.sides[one]) and len(fold.sides[other]):
+            yield one, other
+
+
+def _shared(
+    fold: Fold, sides: tuple[str, str], kind: str, names: list[str], code: Numbers, ids: Ids
+) -> Iterator[Leak]:
+    one, other = (fold.sides[side] for side in sides)
+    common = np.intersect1d(code[one], code[other])
+    common = common[common >= 0]
+    if len(common):
+        inside = one[np.isin(code[one], common)], other[np.isin(code[other], common)]
+        titles = [names[c] for c in common] if kind == "groups" else ids[inside[1]].tolist()
+        yield Leak(fold.name, kind, sides, tuple(titles), (len(inside[0]), len(inside[1])))
+
+
+def _overlapping(
+    fold: Fold, sides: tuple[str, str], starts: Numbers, stops: Numbers, ids: Ids
+) -> Iterator[Leak]:
+    one, other = (fold.sides[side] for side in sides)
+    inside = _overlapped(one, other, starts, stops), _overlapped(other, one, starts, stops)
+    if len(inside[1]):
+        titles = tuple(ids[inside[1]].tolist())
+        counts = (len(inside[0]), len(inside[1]))
+        yield Leak(fold.name, "overlapping windows", sides, titles, counts)
+
+
+def _overlapped(one: Numbers, other: Numbers, starts: Numbers, stops: Numbers) -> Numbers:
+    """Those of `one` whose window some window of `other` overlaps."""
+    order = other[np.argsort(starts[other], kind="stable")]
+    reach = np.maximum.accumulate(stops[order])  # the latest stop of a window and those before
+    before = np.searchsorted(starts[order], stops[one], "left")  # windows that start in time
+    return one[(before > 0) & (reach[before - 1] > starts[one])]
