@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import string
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +21,8 @@ from pi_cache.errors import (
     UnfinishedStore,
     UnsupportedFormat,
 )
-from pi_cache.manifest import MALFORMED, StoreManifest
+from pi_cache.manifest import MALFORMED, ShardRecord, StoreManifest
+from pi_cache.root import STORES, check_root
 from pi_cache.specs import RETRIED, SPEC_FORMAT, StoreSpec, differences
 
 SHORTEST_PREFIX = 4
@@ -30,7 +31,11 @@ KEY_LENGTH = 64
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One folder under `stores`. state: `finished`, `unfinished` or `damaged` (see `problem`)."""
+    """One folder under `stores`.
+
+    state: `finished`, `unfinished`, `damaged`, or `newer` (of a release after this one); problem
+    says why it is not finished.
+    """
 
     key: str
     path: Path
@@ -53,7 +58,7 @@ def parse_root(root: str | Path | None) -> Path:
 
 def stores(root: str | Path | None = None) -> list[Entry]:
     """Every store under a root, by key; broken ones too."""
-    return [read_entry(path) for path in _folders(parse_root(root))]
+    return [read_entry(path) for path in folders(parse_root(root))]
 
 
 def read_entry(path: Path) -> Entry:
@@ -62,14 +67,31 @@ def read_entry(path: Path) -> Entry:
         manifest = read_manifest(path)
         return Entry(path.name, path, "finished", manifest.spec, manifest)
     except PiCacheError as error:
-        problem = str(error)
-        state = "unfinished" if isinstance(error, FileNotFoundError) else "damaged"
+        problem, state = str(error), _state(error)
     try:
         return Entry(path.name, path, state, read_spec(path), None, problem)
     except FileNotFoundError:
         return Entry(path.name, path, state, None, None, problem)
     except PiCacheError as error:
-        return Entry(path.name, path, "damaged", None, None, str(error))
+        return Entry(path.name, path, _state(error), None, None, str(error))
+
+
+def _state(error: PiCacheError) -> str:
+    """The state of a store whose document could not be read."""
+    if isinstance(error, UnsupportedFormat):
+        return "newer"
+    return "unfinished" if isinstance(error, FileNotFoundError) else "damaged"
+
+
+def core_seconds(entry: Entry) -> float:
+    """Seconds that one core took for what a store holds: what is lost with it, and saved by it."""
+    if entry.manifest is not None:
+        return float(sum(entry.manifest.seconds.values()))
+    total = 0.0
+    for place in files.listing(entry.path / "ledger"):
+        with suppress(FileNotFoundError, PiCacheError, *MALFORMED):
+            total += sum(ShardRecord.from_bytes(files.read_bytes(place)).seconds.values())
+    return total
 
 
 def locate(store: str | Path, root: str | Path | None = None) -> Path:
@@ -82,26 +104,34 @@ def locate(store: str | Path, root: str | Path | None = None) -> Path:
 
 def find(root: str | Path, key_prefix: str) -> Path:
     """The only store folder under `root` whose key starts so. Raises StoreNotFound."""
+    by_name = {path.name: path for path in folders(Path(root))}
+    name = unique(key_prefix, by_name)
+    if name is None:
+        raise StoreNotFound(f"no store {key_prefix!r} under {root}; pi-cache ls lists the stores")
+    return by_name[name]
+
+
+def unique(key_prefix: str, names: Iterable[str]) -> str | None:
+    """The only name that starts so, None where there is none. Raises StoreNotFound."""
     if len(key_prefix) < SHORTEST_PREFIX or set(key_prefix) - set(string.hexdigits):
         raise StoreNotFound(
             f"{key_prefix!r} is neither a folder nor the first {SHORTEST_PREFIX} or more"
             " characters of a key; pi-cache ls lists the stores"
         )
-    found = [path for path in _folders(Path(root)) if path.name.startswith(key_prefix.lower())]
-    if len(found) == 1:
-        return found[0]
-    if found:
-        names = ", ".join(path.name[:12] for path in found)
-        raise StoreNotFound(f"{key_prefix!r} fits {len(found)} stores: {names}; give more of it")
-    raise StoreNotFound(f"no store {key_prefix!r} under {root}; pi-cache ls lists the stores")
+    found = [name for name in names if name.startswith(key_prefix.lower())]
+    if len(found) > 1:
+        listed = ", ".join(name[:12] for name in found)
+        raise StoreNotFound(f"{key_prefix!r} fits {len(found)} stores: {listed}; give more of it")
+    return found[0] if found else None
 
 
 def nearest(root: str | Path, spec: StoreSpec) -> tuple[Entry, dict[str, tuple[Any, Any]]] | None:
-    """The store that differs in the fewest fields, and those fields: (there, asked for)."""
+    """The computed store that differs in the fewest fields, and those: (there, asked for)."""
     found = [
         (entry, differences(entry.spec, spec))
         for entry in stores(root)
-        if entry.spec is not None and entry.state != "damaged"
+        if entry.spec is not None and entry.state in ("finished", "unfinished")
+        if entry.spec.origin is None
     ]
     return min(found, key=lambda pair: len(pair[1]), default=None)
 
@@ -182,5 +212,7 @@ def _parse_spec(document: dict[str, Any]) -> StoreSpec:
         raise
 
 
-def _folders(root: Path) -> list[Path]:
-    return [path for path in files.listing(root.absolute() / "stores") if files.is_folder(path)]
+def folders(root: Path) -> list[Path]:
+    """The folder of every store under a root. Raises UnsupportedFormat for a newer root."""
+    check_root(root)
+    return [path for path in files.listing(root.absolute() / STORES) if files.is_folder(path)]

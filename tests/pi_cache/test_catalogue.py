@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,16 @@ import pytest
 from pi_cache import catalogue, open_store
 from pi_cache.errors import StoreNotFound
 from pi_cache.integrity import verify
-from tests.pi_cache.made import begin_store, make_spec, make_store
+from pi_cache.ledger import write_shard
+from tests.pi_cache.made import (
+    begin_store,
+    fill_store,
+    make_columns,
+    make_spec,
+    make_store,
+    shard_columns,
+)
+from tests.pi_cache.test_documents import seal
 
 
 @pytest.fixture
@@ -38,6 +48,28 @@ def test_stores_of_every_state(root: Path) -> None:
         make_spec(6).key: "unfinished",
     }
     assert catalogue.stores(root / "absent") == []
+
+
+def test_a_store_of_a_newer_release_is_told_from_a_damaged_one(root: Path) -> None:
+    place = root / "stores" / make_spec(5).key / "manifest.json"
+    place.write_bytes(seal(json.loads(place.read_bytes()) | {"format_version": 2}))
+    entry = catalogue.read_entry(place.parent)
+    assert entry.state == "newer" and "manifest format 2" in entry.problem
+    near = catalogue.nearest(root, make_spec(5, weight="one"))
+    assert near is not None and near[0].key != entry.key
+
+
+def test_core_time_of_what_there_is(root: Path) -> None:
+    build = begin_store(root, make_spec(20))
+    part = shard_columns(make_columns(build.spec), build.sample_range(1))
+    write_shard(build, 1, part, seconds={"read": 1.5, "diagrams": 60.0})
+    assert catalogue.core_seconds(catalogue.read_entry(build.path)) == 61.5
+    build.record_path(0).write_bytes(b"damaged")
+    assert catalogue.core_seconds(catalogue.read_entry(build.path)) == 61.5
+    write_shard(build, 2, shard_columns(make_columns(build.spec), build.sample_range(2)))
+    build.record_path(0).unlink()
+    fill_store(build)
+    assert catalogue.core_seconds(catalogue.read_entry(build.path)) == 61.5
 
 
 def test_a_finished_store_without_its_spec_is_finished(root: Path) -> None:

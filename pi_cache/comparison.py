@@ -1,0 +1,81 @@
+"""What differs between two stores: in their numbers, and beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pi_cache.catalogue import Entry
+from pi_cache.errors import StoreNotFound
+from pi_cache.query import field_values
+from pi_cache.specs import StoreSpec, differences
+
+Pairs = Mapping[str, tuple[Any, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """fields: of the key, by dotted name, with both values. beside: what is no part of the key."""
+
+    fields: Pairs
+    beside: Pairs
+
+    @property
+    def verdict(self) -> str:
+        """What the differences amount to, "" where the fields say all there is to say."""
+        parts = {name.partition(".")[0] for name in self.fields}
+        if not self.fields and not self.beside:
+            return "they are the same"
+        if not self.fields and "digest" in self.beside:
+            return "one key and other bytes: by other versions of libraries, or one is damaged"
+        if not self.fields:
+            where = sorted({name.partition(".")[0] for name in self.beside})
+            return f"the numbers are the same: what differs is {', '.join(where)}"
+        if self.fields.keys() <= {"image.dtype", "image.rounding"}:
+            return "only the type of the stored images differs"
+        if parts == {"image"}:
+            return "only the images differ: the diagrams are the same"
+        if self.fields.keys() == {"source.fingerprint"}:
+            return "only the content of the samples differs"
+        return "only the source differs" if parts == {"source"} else ""
+
+
+def compare(one: Entry, other: Entry) -> Comparison:
+    """What differs between two stores; of one that is not finished only the spec is known.
+
+    Raises StoreNotFound for a store without a readable spec.
+    """
+    mine, theirs = _spec(one), _spec(other)
+    fields = differences(mine, theirs)
+    beside = _pairs(field_values(mine) | _built(one), field_values(theirs) | _built(other))
+    beside = {name: pair for name, pair in beside.items() if name not in fields}
+    if fields or any(name.partition(".")[0] in ("layout", "arrays") for name in beside):
+        beside.pop("digest", None)  # of other files
+    return Comparison(fields, beside)
+
+
+def _pairs(mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    names = [*mine, *(name for name in theirs if name not in mine)]
+    pairs = {name: (mine.get(name), theirs.get(name)) for name in names}
+    return {name: (a, b) for name, (a, b) in pairs.items() if a != b}
+
+
+def _built(entry: Entry) -> dict[str, Any]:
+    """How a finished store was built, by dotted name."""
+    manifest = entry.manifest
+    if manifest is None:
+        return {}
+    arrays = ", ".join(f"{column.name} {column.dtype}" for column in manifest.columns)
+    return {
+        **{f"layout.{name}": value for name, value in manifest.layout.to_dict().items()},
+        **{f"versions.{name}": value for name, value in manifest.versions.items()},
+        "arrays": arrays,
+        "digest": manifest.digest,
+    }
+
+
+def _spec(entry: Entry) -> StoreSpec:
+    if entry.spec is None:
+        raise StoreNotFound(f"{entry.path}: nothing to compare: {entry.problem}")
+    return entry.spec
