@@ -13,16 +13,19 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from pi_cache.axes import cell_edges, cell_width
+from pi_cache.axes import cell_edges, cell_width, missing_for
 from pi_cache.errors import InvalidSpec, SourceError
 from pi_cache.shards import CODECS, ShardFormat
-from pi_cache.specs import DTYPES, ImageSpec, Status
+from pi_cache.specs import DTYPES, ImageSpec, Status, StoreSpec
 
 POINT_CHUNK = 16_384
 SMALL_ROW = 512
 """A column with fewer bytes a sample is one inner chunk a shard; others have the layout's."""
 
 COLUMN_DTYPES = (*DTYPES, "int8", "int16", "int32", "int64", "uint16", "uint32", "uint64", "bool")
+
+AXES = ("persistence", "birth")
+"""Rows and columns of an image."""
 
 POINTS_NOTE = (
     "points[s, offsets[i, c]:offsets[i, c + 1]] with s = i // {shard_samples} are the"
@@ -113,13 +116,16 @@ class Column:
         }
 
     def shard_format(self, layout: Layout) -> ShardFormat:
-        """Shape and codecs of this column's shards."""
+        """Shape and codecs of this column's shards. Raises InvalidSpec where they are too large."""
         rows, chunk, codec = layout.shard_samples, layout.chunk_samples, layout.codec
         if self.ragged:
             rows, chunk, codec = layout.point_capacity, POINT_CHUNK, "blosc-lz4"
         elif self.row_bytes < SMALL_ROW:
             chunk, codec = rows, "blosc-lz4"
-        return ShardFormat(rows, chunk, self.shape, np.dtype(self.dtype), codec, self.fill)
+        try:
+            return ShardFormat(rows, chunk, self.shape, np.dtype(self.dtype), codec, self.fill)
+        except InvalidSpec as error:
+            raise InvalidSpec(f"{self.name}: {error}") from None
 
     def shard_file(self, k: int) -> str:
         """Path of shard k inside the store folder."""
@@ -134,20 +140,34 @@ def standard_columns(
 
     channels: persistence images a sample. points: dtype of the diagram points.
     """
-    size = image.pixels
-    axes = ("persistence", "birth")
+    columns = (
+        *_drawn_columns(image, channels, AXES),
+        Column(name="points", shape=(2,), dtype=points, dimensions=("coordinate",), ragged=True),
+        Column(name="offsets", shape=(channels + 1,), dtype="int64", dimensions=("end",), fill=-1),
+    )
+    return columns if inputs is None else (*columns, inputs)
+
+
+def imported_columns(spec: StoreSpec, channels: int) -> tuple[Column, ...]:
+    """`images` and `status`: all there is of images without diagrams; only axes that are known."""
+    axes = [axis for axis in AXES if not missing_for(spec, axis)]
+    return _drawn_columns(spec.image, channels, axes)
+
+
+def _drawn_columns(image: ImageSpec, channels: int, axes: Sequence[str]) -> tuple[Column, ...]:
+    """`images`, which say where the cells of these axes lie, and `status`."""
     note = {
         "lower_cell_edges": {name: cell_edges(image, name).tolist() for name in axes},
         "cell_width": {name: cell_width(image, name) for name in axes},
     }
     codes = {"codes": {status.name: int(status) for status in Status}}
-    columns = (
+    return (
         Column(
             name="images",
-            shape=(channels, size, size),
+            shape=(channels, image.pixels, image.pixels),
             dtype=image.dtype,
-            dimensions=("channel", "persistence", "birth"),
-            attributes=note,
+            dimensions=("channel", *AXES),
+            attributes=note if axes else {},
         ),
         Column(
             name="status",
@@ -157,10 +177,7 @@ def standard_columns(
             fill=int(Status.NOT_COMPUTED),
             attributes=codes,
         ),
-        Column(name="points", shape=(2,), dtype=points, dimensions=("coordinate",), ragged=True),
-        Column(name="offsets", shape=(channels + 1,), dtype="int64", dimensions=("end",), fill=-1),
     )
-    return columns if inputs is None else (*columns, inputs)
 
 
 def array_problems(

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
-from pathlib import PurePosixPath
 from typing import Any, ClassVar, NamedTuple, Self
 
 from pi_cache.errors import CorruptStore, InvalidSpec, UnsupportedFormat
@@ -29,6 +29,9 @@ class FileEntry(NamedTuple):
     sha256: str
 
 
+INSIDE = re.compile(r"data\.zarr(/(?!\.{1,2}(/|$))[^/\\\0]+)+")
+"""A path that stays inside data.zarr."""
+
 MALFORMED = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 """What content of a wrong form makes a parser raise."""
 
@@ -39,7 +42,7 @@ TYPES: dict[str, type] = {"int": int, "str": str, "Mapping": Mapping, "Files": M
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Document:
+class Document:
     """A sealed JSON document; subclasses say how their fields become plain values."""
 
     what: ClassVar[str]
@@ -82,7 +85,7 @@ class _Document:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Blueprint(_Document):
+class Blueprint(Document):
     """What was settled when a store was begun; the first builder decides, the others follow."""
 
     what = "blueprint"
@@ -95,6 +98,11 @@ class Blueprint(_Document):
     label_names: tuple[str, ...] = ()
     attributes: Mapping[str, Any] = field(default_factory=dict)
     created: str = ""
+
+    def __post_init__(self) -> None:
+        Document.__post_init__(self)
+        for column in self.columns:
+            column.shard_format(self.layout)  # refuses what no reader could hold in memory
 
     @classmethod
     def _parse(cls, content: dict[str, Any]) -> dict[str, Any]:
@@ -133,7 +141,7 @@ class Blueprint(_Document):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ShardRecord(_Document):
+class ShardRecord(Document):
     """One shard that is done: its samples `start`..`stop`, its files, and what was seen.
 
     blueprint: digest of the blueprint it was written for. statistics: numbers, lists or mappings
@@ -158,7 +166,7 @@ class ShardRecord(_Document):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StoreManifest(_Document):
+class StoreManifest(Document):
     """A finished store; it exists only when all of its files do.
 
     digest: SHA-256 over path and SHA-256 of every file of `data.zarr`, independent of time.
@@ -186,6 +194,7 @@ class StoreManifest(_Document):
             "spec": StoreSpec.from_dict(content["spec"]),
             "blueprint": Blueprint(**Blueprint._parse(content["blueprint"])),
             "files": parse_files(content["files"]),
+            "created": _text(content, "created"),
         }
 
     def _problems(self) -> Iterator[str]:
@@ -201,18 +210,24 @@ class StoreManifest(_Document):
         names = {column.name for column in self.columns}
         if "status" in names and sum(self.status.values()) != self.samples:
             yield "status counts"
+        if not all(type(spent) in (int, float) for spent in self.seconds.values()):
+            yield "seconds"
         channels = blueprint.attributes.get("channels")
         count = len(_strings(channels)) if channels else 0
         if count and "images" in names and blueprint.column("images").shape[0] != count:
             yield "names of channels"
 
     def _is_complete(self) -> bool:
-        """Whether the file of every shard and table is listed."""
+        """Whether the file of every shard and table is listed, shards long enough for an index."""
         if len(self.files) < self.shards * len(self.columns):
             return False  # before so many names are made
-        shards = (c.shard_file(k) for c in self.columns for k in range(self.shards))
-        tables = (f"data.zarr/{name}/c.0" for name in self.blueprint.tables)
-        return all(name in self.files for name in (*shards, *tables))
+        for column in self.columns:
+            least = column.shard_format(self.layout).index_bytes
+            for k in range(self.shards):
+                entry = self.files.get(column.shard_file(k))
+                if entry is None or entry.size < least:
+                    return False
+        return all(f"data.zarr/{name}/c.0" in self.files for name in self.blueprint.tables)
 
     @property
     def layout(self) -> Layout:
@@ -234,14 +249,20 @@ def parse_files(document: Mapping[str, Any]) -> Files:
     """The files of a document. Raises CorruptStore for a path that leaves the store."""
     files = {}
     for path, entry in document.items():
-        parts = PurePosixPath(path).parts
-        if not parts or parts[0] != "data.zarr" or ".." in parts or "\\" in path:
+        if not INSIDE.fullmatch(path):
             raise CorruptStore(f"a store lists only files inside data.zarr, got {path!r}")
         size, sha256 = entry["size"], entry["sha256"]
         if type(size) is not int or size < 0 or not isinstance(sha256, str):
             raise CorruptStore(f"{path}: size and SHA-256 are {size!r:.50} and {sha256!r:.50}")
         files[path] = FileEntry(size, sha256)
     return files
+
+
+def _text(content: Mapping[str, Any], name: str) -> str:
+    value = content[name]
+    if not isinstance(value, str):
+        raise TypeError(f"{name} must be text, got {value!r:.50}")
+    return value
 
 
 def _strings(value: Any) -> tuple[str, ...]:
@@ -299,6 +320,11 @@ def _parse_sealed(data: bytes, what: str) -> dict[str, Any]:
     return content
 
 
+def is_as_written(data: bytes) -> bool:
+    """Whether a document that was read has the very bytes that were written for what it says."""
+    return json.dumps(json.loads(data), indent=1, ensure_ascii=False).encode() + b"\n" == data
+
+
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     content = dict(pairs)
     if len(content) != len(pairs):
@@ -313,7 +339,7 @@ def _refuse(constant: str) -> None:
 def _plain(value: Any) -> Any:
     if isinstance(value, FileEntry):
         return value._asdict()
-    if isinstance(value, _Document):
+    if isinstance(value, Document):
         return {f.name: _plain(getattr(value, f.name)) for f in fields(value)}
     if hasattr(value, "to_dict"):
         return value.to_dict()

@@ -2,33 +2,39 @@
 
 Rows are grouped by shard and inner chunk and decoded straight into the output, past zarr's
 machinery for each chunk. Nothing is open before the first read, and nothing that is open
-travels to another process.
+travels to another process. A file is hashed before its first bytes are returned: beside the
+reading of others where a read needs several, and ahead of who reads in order.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from pi_cache import catalogue, files
-from pi_cache.axes import cell_edges
+from pi_cache import catalogue
+from pi_cache.axes import stored_edges
 from pi_cache.errors import CorruptStore, InvalidSpec
+from pi_cache.firsttouch import Check as Check
+from pi_cache.firsttouch import FirstTouch
 from pi_cache.layout import Column
-from pi_cache.manifest import FileEntry, StoreManifest
-from pi_cache.shardfile import OpenFile, ShardFile, located, most_open
+from pi_cache.manifest import StoreManifest
+from pi_cache.rows import parse_indices, parse_output, runs
+from pi_cache.shardfile import REMEDY, ShardFile, located, most_open
 from pi_cache.shards import decode_numbers, decode_strings
 from pi_cache.specs import StoreSpec
 
-Check = Literal["size", "first-touch", "always"]
-
 DENSE = 4
 """Diagram points are read as one range unless that is this many times what was asked for."""
+AHEAD = 8
+"""Shards hashed ahead of who reads in order, half of them at a time."""
+IN_ORDER = 3
+"""Reads, each after the last row of the one before, that are no chance any more."""
 
 
 def open_store(
@@ -37,15 +43,13 @@ def open_store(
     """A finished store, by its path, its key, or the start of its key under `root`.
 
     root: the cache; see `catalogue.default_root`. check: when a file's SHA-256 is computed:
-    never (`size`: presence and size only, now), once in each process before its first bytes are
-    returned, or before every read.
+    never (`size`: presence and size only, now), before its first bytes are returned
+    (`first-touch`: once on a host for as long as inode, size and times stay, see `checked`), or
+    before every read (`always`).
     Raises StoreNotFound, UnfinishedStore, CorruptStore, UnsupportedFormat.
     """
-    if check not in get_args(Check):
-        raise InvalidSpec(f"check must be one of {', '.join(get_args(Check))}, got {check!r}")
     path = catalogue.locate(store, root)
     manifest = catalogue.read_manifest(path)
-    _check_files(path, manifest.files)
     return Store(path, manifest, check)
 
 
@@ -59,7 +63,16 @@ class Store:
         self._columns = {column.name: column for column in manifest.columns}
         self._formats = {c.name: c.shard_format(manifest.layout) for c in manifest.columns}
         self._open: dict[str, ShardFile] = {}
-        self._verified: set[str] = set()
+        self._names: dict[str, list[str]] = {}
+        self._order: dict[str, tuple[int, int, int, int]] = {}
+        fresh = range(manifest.shards if check == "first-touch" else 0)
+        self._fresh = {name: set(fresh) for name in self._columns}
+        self._touch = FirstTouch(path, manifest.files, check)
+        self._touch.check_sizes()
+
+    def __del__(self) -> None:
+        if hasattr(self, "_touch"):
+            self._touch.stopped = True  # ends the thread that hashes ahead
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _reopen, (self.path, self.check, self.manifest.digest)
@@ -113,18 +126,21 @@ class Store:
         return self.manifest.blueprint.column(name)
 
     def axis(self, name: str) -> NDArray[np.float64]:
-        """Lower cell edges along `birth` or `persistence`, in stored order and field units."""
-        return cell_edges(self.spec.image, name)
+        """Lower cell edges along `birth` or `persistence`, in stored order and field units.
+
+        Raises InvalidSpec where those of imported images are not known.
+        """
+        return stored_edges(self.spec, name)
 
     @cached_property
     def labels(self) -> NDArray[np.int64]:
         """(N,) labels; read-only, as are the other tables."""
-        return _read_only(decode_numbers(self._table("labels")))
+        return self._table("labels", decode_numbers)
 
     @cached_property
     def ids(self) -> NDArray[np.object_]:
         """(N,) unique names of the samples."""
-        return _read_only(decode_strings(self._table("ids")))
+        return self._table("ids", decode_strings)
 
     @cached_property
     def groups(self) -> NDArray[np.object_] | None:
@@ -157,14 +173,17 @@ class Store:
         if isinstance(indices, slice):
             start, stop, step = indices.indices(len(self))
             if step == 1:
-                out = _output(out, max(stop - start, 0), shard.row_shape, shard.dtype)
+                out = parse_output(out, max(stop - start, 0), shard.row_shape, shard.dtype)
                 self._read_range(name, start, out)
+                self._follow(name, start, start + len(out))
                 return out
             indices = np.arange(start, stop, step)
-        rows = _parse_indices(indices, len(self))
-        out = _output(out, len(rows), shard.row_shape, shard.dtype)
+        rows = parse_indices(indices, len(self))
+        out = parse_output(out, len(rows), shard.row_shape, shard.dtype)
         if (np.diff(rows) >= 0).all():
             self._read_rows(name, rows, out, None)
+            if len(rows):
+                self._follow(name, int(rows[0]), int(rows[-1]) + 1)
         else:
             order = np.argsort(rows, kind="stable")
             self._read_rows(name, rows[order], out, order)
@@ -184,23 +203,38 @@ class Store:
     def diagrams(self, indices: ArrayLike | slice) -> tuple[NDArray[Any], NDArray[np.int64]]:
         """Points (P, 2) and offsets (n, channels + 1) of several samples.
 
-        Sample i, channel c has the points `points[offsets[i, c]:offsets[i, c + 1]]`.
+        Sample i, channel c has the points `points[offsets[i, c]:offsets[i, c + 1]]`. Raises
+        InvalidSpec where there are none: imported images come without their diagrams.
         """
-        rows = _parse_indices(
+        if "points" not in self._columns:
+            raise InvalidSpec(
+                f"store {self.key[:12]} holds images without diagrams; build a store from the"
+                " source of these images: pipeline build-pis SOURCE --recipe NAME"
+            )
+        rows = parse_indices(
             np.arange(len(self))[indices] if isinstance(indices, slice) else indices, len(self)
         )
         stored: NDArray[np.int64] = self.read("offsets", rows)
+        _check_offsets(stored, self.manifest.layout.point_capacity, self.path)
         lengths = stored[:, -1] - stored[:, 0]
         ends = np.cumsum(lengths)
         shard = self._format("points")
         points = np.empty((int(ends[-1]) if len(ends) else 0, 2), shard.dtype)
-        shards = rows // self.manifest.layout.shard_samples
         starts = ends - lengths
-        cuts = [0, *(np.flatnonzero(np.diff(shards)) + 1).tolist(), len(rows)]
-        for a, b in pairwise(cuts):
-            if b > a and ends[b - 1] > starts[a]:
-                target = points[starts[a] : ends[b - 1]]
-                self._read_points(int(shards[a]), stored[a:b], target)
+        shards, cuts = runs(rows // self.manifest.layout.shard_samples)
+        parts = [
+            (k, slice(a, b), points[starts[a] : ends[b - 1]])
+            for k, (a, b) in zip(shards, pairwise(cuts), strict=True)
+            if ends[b - 1] > starts[a]
+        ]
+
+        def read(place: int) -> None:
+            k, samples, target = parts[place]
+            self._read_points(k, stored[samples], target)
+
+        self._each("points", [k for k, _, _ in parts], read)
+        if len(rows) and (np.diff(rows) >= 0).all():
+            self._follow("points", int(rows[0]), int(rows[-1]) + 1)
         return points, stored - stored[:, :1] + starts[:, None]
 
     def _read_points(self, k: int, offsets: NDArray[np.int64], out: NDArray[Any]) -> None:
@@ -225,12 +259,17 @@ class Store:
             place += stop - start
 
     def _read_range(self, name: str, start: int, out: NDArray[Any]) -> None:
-        size, done = self.manifest.layout.shard_samples, 0
-        while done < len(out):
-            k, first = divmod(start + done, size)
-            count = min(size - first, len(out) - done)
-            self._shard(name, k).read_range(first, first + count, out[done : done + count])
-            done += count
+        size, stop = self.manifest.layout.shard_samples, start + len(out)
+
+        shards = range(start // size, -(-stop // size))
+
+        def read(place: int) -> None:
+            k = shards[place]
+            first, last = max(start, k * size), min(stop, (k + 1) * size)
+            target = out[first - start : last - start]
+            self._shard(name, k).read_range(first - k * size, last - k * size, target)
+
+        self._each(name, shards, read)
 
     def _read_rows(
         self,
@@ -241,53 +280,85 @@ class Store:
     ) -> None:
         """Put ascending rows into `out`, one after the other or at `places`."""
         size = self.manifest.layout.shard_samples
-        shards = rows // size
-        cuts = [0, *(np.flatnonzero(np.diff(shards)) + 1).tolist(), len(rows)]
-        for a, b in pairwise(cuts):
-            if b > a:
-                k = int(shards[a])
-                here = slice(a, b) if places is None else places[a:b]
-                self._shard(name, k).read_rows(rows[a:b] - k * size, out, here)
+        if len(rows) and (k := rows[0] // size) == rows[-1] // size:
+            here = slice(0, len(rows)) if places is None else places
+            self._shard(name, int(k)).read_rows(rows - k * size, out, here)
+            return
+        shards, cuts = runs(rows // size)
+
+        def read(place: int) -> None:
+            a, b = cuts[place], cuts[place + 1]
+            here = slice(a, b) if places is None else places[a:b]
+            k = shards[place]
+            self._shard(name, k).read_rows(rows[a:b] - k * size, out, here)
+
+        self._each(name, shards, read)
+
+    def _each(self, name: str, shards: Sequence[int], read: Callable[[int], None]) -> None:
+        """Call `read` with the place of each of these shards, while the next ones are hashed."""
+        if len(shards) == 1 or not self._fresh[name]:
+            for place in range(len(shards)):
+                read(place)
+            return
+        names = self._files(name)
+        with self._touch.beside([names[k] for k in shards]) as order:
+            for place in order:
+                read(place)
+
+    def _follow(self, name: str, start: int, stop: int) -> None:
+        """After a read of rows start..stop: hash the next shards where reads go up in order."""
+        if not self._fresh[name]:
+            return
+        size = self.manifest.layout.shard_samples
+        since, last, reads, end = self._order.get(name, (start, start, 0, 0))
+        if not last <= start <= last + size:
+            since, reads, end = start, 0, 0
+        k = -(-stop // size)
+        if reads + 1 >= IN_ORDER and 2 * (stop - since) >= size and end - k < AHEAD // 2:
+            names = self._files(name)[max(k, end) : k + AHEAD]
+            end = k + AHEAD if self._touch.ahead(names) else end
+        self._order[name] = since, stop, reads + 1, end
 
     def _format(self, name: str) -> Any:
         self.column(name)
         return self._formats[name]
 
+    def _files(self, name: str) -> list[str]:
+        """The paths of the shards of an array."""
+        names = self._names.get(name)
+        if names is None:
+            column = self._columns[name]
+            names = [column.shard_file(k) for k in range(self.manifest.shards)]
+            self._names[name] = names
+        return names
+
     def _shard(self, name: str, k: int) -> ShardFile:
         """The open shard, its digest checked as `check` says."""
         # Threads share the dict: every step on it is one that no other thread can interrupt, and
         # a shard that another thread has taken out for a moment is merely opened twice.
-        listed = self._columns[name].shard_file(k)
+        listed = self._files(name)[k]
         shard = self._open.pop(listed, None)
         if shard is not None:
             self._open[listed] = shard  # last again: the first is the one used longest ago
             if self.check == "always":
-                shard.file.verify(shard.entry)
+                shard.file.verify()
             return shard
-        verify = self.check == "always" or (self.check != "size" and listed not in self._verified)
-        entry = self._entry(listed)
-        shard = ShardFile(self.path / listed, self._formats[name], entry, verify=verify)
-        self._verified.add(listed)
+        shard = ShardFile(self._touch.open(listed), self._formats[name])
+        self._fresh[name].discard(k)
         self._open[listed] = shard
         for oldest in list(self._open)[: -most_open()]:
             self._open.pop(oldest, None)
         return shard
 
-    def _entry(self, listed: str) -> FileEntry:
-        try:
-            return self.manifest.files[listed]
-        except KeyError:
-            raise CorruptStore(f"{self.path}: the manifest does not list {listed}") from None
-
     def _optional(self, name: str) -> NDArray[np.object_] | None:
         present = name in self.manifest.blueprint.tables
-        return _read_only(decode_strings(self._table(name))) if present else None
+        return self._table(name, decode_strings) if present else None
 
-    def _table(self, name: str) -> bytes:
-        listed = f"data.zarr/{name}/c.0"
-        path, entry = self.path / listed, self._entry(listed)
-        with located(path):
-            return OpenFile(path, entry, verify=self.check != "size").read(0, entry.size)
+    def _table(self, name: str, decode: Callable[[bytes, int], NDArray[Any]]) -> NDArray[Any]:
+        file = self._touch.open(f"data.zarr/{name}/c.0")
+        data = file.read(0, file.entry.size)
+        with located(file.path):
+            return _read_only(decode(data, len(self)))
 
 
 def _reopen(path: Path, check: Check, digest: str) -> Store:
@@ -297,55 +368,17 @@ def _reopen(path: Path, check: Check, digest: str) -> Store:
     return store
 
 
-def _check_files(path: Path, entries: Mapping[str, FileEntry]) -> None:
-    """Raise CorruptStore that names every file which is missing or of another size."""
-    problems = []
-    for name, entry in entries.items():
-        try:
-            size = files.size(path / name)
-        except FileNotFoundError:
-            problems.append(f"{name} is missing")
-            continue
-        if size != entry.size:
-            problems.append(f"{name} has {size} bytes, expected {entry.size}")
-    if problems:
-        more = f" and {len(problems) - 5} more" if len(problems) > 5 else ""
-        raise CorruptStore(
-            f"{path}: {'; '.join(problems[:5])}{more}; build the store again, only damaged shards"
-            " are computed"
-        )
-
-
 def _read_only(array: NDArray[Any]) -> NDArray[Any]:
     """The array, which the store keeps: who changes it would change it for all."""
     array.flags.writeable = False
     return array
 
 
-def _parse_indices(indices: ArrayLike, count: int) -> NDArray[np.intp]:
-    rows = np.asarray(indices)
-    if rows.ndim != 1:
-        raise IndexError(f"indices must be one-dimensional, got shape {rows.shape}")
-    if rows.dtype == bool:
-        if len(rows) != count:
-            raise IndexError(f"a mask needs {count} values, got {len(rows)}")
-        return np.flatnonzero(rows)
-    if rows.size and rows.dtype.kind not in "iu":
-        raise IndexError(f"indices must be whole numbers, got {rows.dtype}")
-    rows = rows.astype(np.intp)
-    if rows.size and (rows.min() < -count or rows.max() >= count):
-        bad = rows[(rows < -count) | (rows >= count)][0]
-        raise IndexError(f"sample {bad} is not in a store of {count} samples")
-    return np.where(rows < 0, rows + count, rows)
-
-
-def _output(
-    out: NDArray[Any] | None, count: int, row_shape: tuple[int, ...], dtype: np.dtype[Any]
-) -> NDArray[Any]:
-    if out is None:
-        return np.empty((count, *row_shape), dtype)
-    if out.shape != (count, *row_shape) or out.dtype != dtype or not out.flags.c_contiguous:
-        raise InvalidSpec(
-            f"out must be contiguous {dtype} {(count, *row_shape)}, got {out.dtype} {out.shape}"
+def _check_offsets(offsets: NDArray[np.int64], points: int, path: Path) -> None:
+    """Raise CorruptStore for offsets (n, channels + 1) that no diagrams in a shard can have."""
+    low, high = offsets.min(initial=0), offsets.max(initial=0)
+    if low < 0 or high > points or (np.diff(offsets, axis=1) < 0).any():
+        raise CorruptStore(
+            f"{path}: offsets of diagrams run from {low} to {high}, expected them to rise from 0 to"
+            f" {points} at most; {REMEDY}"
         )
-    return out

@@ -6,7 +6,7 @@ import hashlib
 import mmap
 import os
 import resource
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,73 +15,109 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pi_cache import files
+from pi_cache.checked import Identity
 from pi_cache.errors import CorruptStore, StorageFailed
+from pi_cache.failures import failed
 from pi_cache.manifest import FileEntry
-from pi_cache.shards import CHECKSUM, ShardFormat, decode_chunk, parse_index
+from pi_cache.shards import (
+    BLOSC_HEADER,
+    CHECKSUM,
+    ShardFormat,
+    check_block,
+    decode_chunk,
+    parse_index,
+)
 
-BLOCK = 1 << 20
+BLOCK = 1 << 22
+"""Bytes hashed at a time: many, as a thread beside a busy one waits for Python each time."""
+CHANGES = 3
+"""How often a file is hashed anew that changed while it was hashed."""
 
 OPEN_SHARDS = 256
 """Shards of a store that are kept open at most; `most_open` may say fewer."""
 DESCRIPTORS = 2
 """Held by a shard: one to read it, and where it is mapped one of the map's own."""
 
+REMEDY = "run pi-cache repair, which computes only the damaged shards again"
+
 
 class OpenFile:
     """A file open for reading at any position; closed when nobody holds it any more.
 
     Positions are passed with every read, so that forked processes can share it.
+    Raises CorruptStore when the file is missing or of another size than its entry says.
     """
 
-    def __init__(self, path: Path, entry: FileEntry, *, verify: bool) -> None:
+    def __init__(self, path: Path, entry: FileEntry) -> None:
         self.path = path
-        self.size = entry.size
+        self.entry = entry
+        flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK  # else a pipe would wait for a writer
         with typed(path):
-            self.handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-            size = os.fstat(self.handle).st_size
-        if size != entry.size:
-            raise CorruptStore(f"{path}: {size} bytes, the manifest says {entry.size}")
-        if verify:
-            self.verify(entry)
+            self.handle: int = files._call("open", path, path, flags)
+        self.identity = self._identify()
+        if self.identity.size != entry.size:
+            raise CorruptStore(
+                f"{path}: {self.identity.size} bytes, the manifest says {entry.size}; {REMEDY}"
+            )
 
     def __del__(self, close: Any = os.close) -> None:
         if hasattr(self, "handle"):
             close(self.handle)
 
-    def verify(self, entry: FileEntry) -> None:
-        """Raise CorruptStore unless the SHA-256 of the whole file is the entry's."""
-        sha256 = hashlib.sha256()
-        for start in range(0, self.size, BLOCK):
-            sha256.update(self.read(start, min(BLOCK, self.size - start)))
-        if sha256.hexdigest() != entry.sha256:
+    def verify(self, step: Callable[[], object] = bool) -> None:
+        """Raise CorruptStore unless the SHA-256 of the whole file is the entry's.
+
+        Afterwards `identity` is that of the file which was hashed. step: called before each block;
+        what it raises ends the hashing.
+        """
+        for _ in range(CHANGES):
+            before = self._identify()
+            found = self._sha256(step)
+            self.identity = self._identify()
+            if self.identity == before:
+                break
+        else:
+            raise CorruptStore(f"{self.path}: changes while it is read; nothing may write there")
+        if found != self.entry.sha256:
             raise CorruptStore(
-                f"{self.path}: expected SHA-256 {entry.sha256}, got {sha256.hexdigest()};"
-                " build the store again, only damaged shards are computed"
+                f"{self.path}: expected SHA-256 {self.entry.sha256}, got {found}; {REMEDY}"
             )
+
+    def _identify(self) -> Identity:
+        with typed(self.path):
+            return Identity.of(files._call("fstat", self.path, self.handle))
+
+    def _sha256(self, step: Callable[[], object]) -> str:
+        sha256 = hashlib.sha256()
+        for start in range(0, self.entry.size, BLOCK):
+            step()
+            sha256.update(self.read(start, min(BLOCK, self.entry.size - start)))
+        return sha256.hexdigest()
 
     def read(self, start: int, size: int) -> bytes:
         """`size` bytes from position `start`. Raises CorruptStore when the file is shorter."""
         with typed(self.path):
-            data = os.pread(self.handle, size, start)
+            data: bytes = files._call("pread", self.path, self.handle, size, start)
             while len(data) < size:
-                more = os.pread(self.handle, size - len(data), start + len(data))
+                place = start + len(data)
+                more = files._call("pread", self.path, self.handle, size - len(data), place)
                 if not more:
-                    raise CorruptStore(f"{self.path}: ends at byte {start + len(data)}")
+                    raise CorruptStore(f"{self.path}: ends at byte {place}; {REMEDY}")
                 data += more
         return data
 
 
 class ShardFile:
-    """Rows of one shard."""
+    """Rows of one shard, of which the file has been checked as the caller wants."""
 
-    def __init__(self, path: Path, shard: ShardFormat, entry: FileEntry, *, verify: bool) -> None:
+    def __init__(self, file: OpenFile, shard: ShardFormat) -> None:
+        self.file = file
         self.shard = shard
-        self.entry = entry
-        self.file = OpenFile(path, entry, verify=verify)
-        if entry.size < shard.index_bytes:
-            raise CorruptStore(f"{path}: {entry.size} bytes are fewer than its index has")
-        tail = self.file.read(entry.size - shard.index_bytes, shard.index_bytes)
-        with located(path):
+        size = file.entry.size
+        if size < shard.index_bytes:
+            raise CorruptStore(f"{file.path}: {size} bytes are fewer than its index has")
+        tail = file.read(size - shard.index_bytes, shard.index_bytes)
+        with located(file.path):
             self.index = parse_index(tail, shard)
         self._check_index()
         self.chunk_places: list[list[int]] = self.index.tolist()
@@ -146,12 +182,20 @@ class ShardFile:
     def _check_index(self) -> None:
         """Every chunk lies inside the file; so a damaged index reads no foreign bytes."""
         offset, size = self.index.T
-        end = self.entry.size - self.shard.index_bytes
+        end = self.file.entry.size - self.shard.index_bytes
         present = offset != -1
         bad = (size != -1) ^ present
         bad |= present & ((offset < 0) | (size < CHECKSUM) | (offset > end - size))
         if bad.any():
             raise CorruptStore(f"{self.file.path}: the shard index points outside the shard")
+
+    def check_blocks(self) -> None:
+        """Raise CorruptStore unless all chunks say how long they are: other decoders trust them."""
+        for offset, size in self.chunk_places:
+            if offset >= 0:
+                header = self.file.read(offset, min(size, BLOSC_HEADER))
+                with located(self.file.path):
+                    check_block(header, size, self.shard)
 
     def _map(self) -> NDArray[Any] | None:
         """(rows, ...) over the file itself, when its chunks lie back to back as we write them."""
@@ -186,13 +230,12 @@ def typed(path: Path) -> Iterator[None]:
     """Turn a failed call into CorruptStore (the file is gone) or StorageFailed."""
     try:
         yield
-    except CorruptStore:
+    except (CorruptStore, StorageFailed):
         raise
     except FileNotFoundError:
-        raise CorruptStore(f"{path}: the file is missing; run pi-cache verify") from None
+        raise CorruptStore(f"{path}: the file is missing; {REMEDY}") from None
     except OSError as error:
-        message = f"{path}: cannot be read: {error.strerror}"
-        raise files.failure(StorageFailed, error.errno, message) from error
+        raise failed(error, "reading", path) from error
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from numcodecs import blosc
 from numcodecs.vlen import VLenUTF8
 from numpy.typing import NDArray
 
-from pi_cache.errors import CorruptStore
+from pi_cache.errors import CorruptStore, InvalidSpec
 
 ABSENT = 2**64 - 1
 CHECKSUM = 4
@@ -26,7 +26,16 @@ RESIDUE = 0x48674BC7
 
 LZ4_LEVEL = 5
 BLOSC_HEADER = 16
+NUMBER = 8
+"""Bytes of a label."""
+STRING_PREFIX = 4
+"""Bytes of the number before all strings of a table, and of the length before each."""
 CODECS = ("blosc-lz4", "none")
+
+CHUNK_LIMIT = 1 << 30
+"""Bytes that an inner chunk has at most, decoded: what reading one sample can cost in memory."""
+MOST_CHUNKS = 1 << 22
+"""Inner chunks of a shard at most, whose index then has 64 MiB."""
 
 # Blosc's own threads neither survive a fork nor help where every worker has one core.
 blosc.use_threads = False
@@ -46,6 +55,19 @@ class ShardFormat:
     dtype: np.dtype[Any]
     codec: str = "blosc-lz4"
     fill: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.chunk_bytes > CHUNK_LIMIT:
+            raise InvalidSpec(
+                f"an inner chunk of {self.chunk_rows} rows {self.row_shape} of {self.dtype} has"
+                f" {self.chunk_bytes} bytes, at most {CHUNK_LIMIT} are read at once; take fewer"
+                " samples a chunk, or a shard where rows are small"
+            )
+        if self.chunks > MOST_CHUNKS:
+            raise InvalidSpec(
+                f"a shard of {self.rows} rows has {self.chunks} inner chunks, at most"
+                f" {MOST_CHUNKS} are read; take fewer samples a shard, or more a chunk"
+            )
 
     @property
     def chunks(self) -> int:
@@ -104,9 +126,9 @@ def decode_chunk(data: bytes, shard: ShardFormat, out: NDArray[Any]) -> None:
     if len(data) <= CHECKSUM or google_crc32c.value(data) != RESIDUE:
         raise CorruptStore("an inner chunk is damaged (crc32c)")
     payload = memoryview(data)[:-CHECKSUM]
-    size = _unpacked_size(payload) if shard.codec == "blosc-lz4" else len(payload)
-    if size != shard.chunk_bytes or out.nbytes != size:
-        raise CorruptStore(f"an inner chunk holds {size} bytes, expected {shard.chunk_bytes}")
+    size = _unpacked_size(payload, len(payload)) if shard.codec == "blosc-lz4" else len(payload)
+    if size != out.nbytes:
+        raise CorruptStore(f"an inner chunk holds {size} bytes, expected {out.nbytes}")
     target = out.reshape(-1).view(np.uint8)
     if shard.codec == "blosc-lz4":
         blosc.decompress(payload, target)
@@ -149,15 +171,50 @@ def _checksum(data: bytes) -> bytes:
     return int(google_crc32c.value(data)).to_bytes(CHECKSUM, "little")
 
 
-def decode_numbers(data: bytes) -> NDArray[np.int64]:
-    """The labels of a table chunk. Raises CorruptStore."""
-    return np.frombuffer(_unpack(data), dtype="<i8").astype(np.int64)
+def decode_numbers(data: bytes, count: int | None = None) -> NDArray[np.int64]:
+    """The labels of a table chunk. Raises CorruptStore, also when there are not `count`."""
+    packed = _unpack(data)
+    _check_count(len(packed) / NUMBER, count)
+    return np.frombuffer(packed, dtype="<i8").astype(np.int64)
 
 
-def decode_strings(data: bytes) -> NDArray[np.object_]:
-    """The strings of a table chunk. Raises CorruptStore."""
-    strings: NDArray[np.object_] = VLenUTF8().decode(_unpack(data))
+def decode_strings(data: bytes, count: int | None = None) -> NDArray[np.object_]:
+    """The strings of a table chunk. Raises as `decode_numbers`."""
+    strings: NDArray[np.object_] = VLenUTF8().decode(_packed_strings(data, count))
     return strings
+
+
+def check_table(data: bytes, count: int, *, numbers: bool) -> None:
+    """Raise CorruptStore unless any decoder makes `count` entries of a table chunk, or fails."""
+    if numbers:
+        decode_numbers(data, count)
+    else:
+        _packed_strings(data, count)
+
+
+def check_block(header: bytes, size: int, shard: ShardFormat) -> None:
+    """Raise CorruptStore unless an inner chunk of `size` bytes, checksum included, fits its shard.
+
+    header: its first bytes. Blosc reads and writes as many bytes as its header says.
+    """
+    size -= CHECKSUM
+    unpacked = _unpacked_size(header, size) if shard.codec == "blosc-lz4" else size
+    if unpacked != shard.chunk_bytes:
+        raise CorruptStore(f"an inner chunk holds {unpacked} bytes, expected {shard.chunk_bytes}")
+
+
+def _packed_strings(data: bytes, count: int | None) -> bytes:
+    packed = _unpack(data)
+    found = int.from_bytes(packed[:STRING_PREFIX], "little")
+    if len(packed) < STRING_PREFIX * (found + 1):  # before room is made for so many
+        raise CorruptStore(f"a table of {len(packed)} bytes says that it has {found} strings")
+    _check_count(found, count)
+    return packed
+
+
+def _check_count(found: float, count: int | None) -> None:
+    if count is not None and found != count:
+        raise CorruptStore(f"a table has {found:g} entries, the store {count} samples")
 
 
 def _unpack(data: bytes) -> bytes:
@@ -165,16 +222,13 @@ def _unpack(data: bytes) -> bytes:
     if len(data) <= CHECKSUM or google_crc32c.value(data) != RESIDUE:
         raise CorruptStore("a table is damaged (crc32c)")
     payload = memoryview(data)[:-CHECKSUM]
-    _unpacked_size(payload)
+    _unpacked_size(payload, len(payload))
     return bytes(blosc.decompress(payload))
 
 
-def _unpacked_size(payload: memoryview) -> int:
-    """Decoded bytes of a Blosc block, whose header must say how long the block itself is.
-
-    Blosc reads as many bytes as the header says, however few there are.
-    """
-    packed = int.from_bytes(payload[12:16], "little")
-    if len(payload) < BLOSC_HEADER or packed != len(payload):
-        raise CorruptStore(f"a Blosc block of {len(payload)} bytes says that it has {packed}")
-    return int.from_bytes(payload[4:8], "little")
+def _unpacked_size(header: bytes | memoryview, size: int) -> int:
+    """Decoded bytes of a Blosc block of `size` bytes, which its header must say too."""
+    packed = int.from_bytes(header[12:16], "little")
+    if size < BLOSC_HEADER or packed != size:
+        raise CorruptStore(f"a Blosc block of {size} bytes says that it has {packed}")
+    return int.from_bytes(header[4:8], "little")

@@ -6,27 +6,34 @@ written by `pi_cache.ledger` in the same format.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import zarr
-from zarr.abc.store import ByteRequest
+from zarr.abc.store import (
+    ByteRequest,
+    OffsetByteRequest,
+    RangeByteRequest,
+    Store,
+    SuffixByteRequest,
+)
 from zarr.codecs import BloscCodec, BytesCodec, Crc32cCodec
 from zarr.core.buffer import Buffer, BufferPrototype
-from zarr.storage import LocalStore, MemoryStore, WrapperStore
+from zarr.storage import MemoryStore
 
 from pi_cache import files
+from pi_cache.arrays import check_array
 from pi_cache.catalogue import check_home, read_manifest, read_spec
 from pi_cache.errors import (
     AlreadyPublished,
     CorruptStore,
     InvalidSpec,
     SourceError,
-    StorageFailed,
 )
+from pi_cache.firsttouch import Check, FirstTouch
 from pi_cache.layout import POINTS_NOTE, Column, Layout, SampleTable, standard_columns
 from pi_cache.ledger import (
     REWRITES,
@@ -41,7 +48,11 @@ from pi_cache.ledger import (
     write_files,
     write_shard,
 )
-from pi_cache.manifest import TABLE_SHARD, Blueprint, FileEntry
+from pi_cache.manifest import TABLE_SHARD, Blueprint, StoreManifest, is_as_written
+from pi_cache.metadata import metadata_problems
+from pi_cache.root import STORES, ensure_root
+from pi_cache.shardfile import REMEDY, OpenFile, ShardFile, located
+from pi_cache.shards import check_table
 from pi_cache.specs import StoreSpec
 
 __all__ = [
@@ -59,15 +70,9 @@ __all__ = [
     "write_shard",
 ]
 
+DATA = "data.zarr/"
 KEYS: Any = {"name": "default", "configuration": {"separator": "."}}
 """Chunk names without folders: a new folder costs an fsync of its own."""
-
-SAFE_CODECS = {
-    "bytes", "blosc", "zstd", "gzip", "zlib", "lz4", "bz2", "lzma", "crc32c", "crc32", "adler32",
-    "fletcher32", "transpose", "sharding_indexed", "shuffle", "delta", "fixedscaleoffset",
-    "quantize", "packbits", "bitround",
-}  # fmt: skip
-"""What a user's array may name; `pickle` and object codecs would run or build anything."""
 
 
 def begin(
@@ -87,7 +92,8 @@ def begin(
     """
     if len(table) != spec.source.samples:
         raise InvalidSpec(f"spec has {spec.source.samples} samples, the table {len(table)}")
-    path = Path(root) / "stores" / spec.key
+    ensure_root(Path(root))
+    path = Path(root) / STORES / spec.key
     blueprint = Blueprint(
         key=spec.key,
         samples=len(table),
@@ -102,7 +108,7 @@ def begin(
     files.sweep(build.temporary)
     _publish_spec(build)
     if not holds(build, TABLE_SHARD):
-        write_files(build, TABLE_SHARD, _metadata(build, table))
+        write_files(build, TABLE_SHARD, metadata(build, table))
     return build
 
 
@@ -114,20 +120,16 @@ def _settle(path: Path, blueprint: Blueprint) -> Blueprint:
     place = path / "blueprint.json"
     for _ in range(REWRITES):
         manifest = existing_manifest(path)
-        try:
-            existing = Blueprint.from_bytes(files.read_bytes(place))
-        except FileNotFoundError:
-            existing = None
-        except CorruptStore:
-            files.move_aside(place, path / "quarantine")
-            existing = None
+        existing, whole = _read_blueprint(place)
         if existing is not None:
             _check_agrees(existing, blueprint, place)
-            return existing
-        settled = blueprint
-        if manifest is not None:
+        elif manifest is not None:
             _check_agrees(manifest.blueprint, blueprint, path / "manifest.json")
-            settled = manifest.blueprint
+        if existing is not None and whole:
+            return existing
+        if not whole:
+            files.move_aside(place, path / "quarantine")
+        settled = existing or (blueprint if manifest is None else manifest.blueprint)
         try:
             files.publish(place, settled.to_bytes(), temporary=path / "tmp")
             return settled
@@ -136,15 +138,27 @@ def _settle(path: Path, blueprint: Blueprint) -> Blueprint:
     raise CorruptStore(f"{place}: other builders keep changing it")
 
 
+def _read_blueprint(place: Path) -> tuple[Blueprint | None, bool]:
+    """The blueprint that can be read, and whether nothing is wrong with what lies there."""
+    try:
+        data = files.read_bytes(place)
+    except FileNotFoundError:
+        return None, True
+    try:
+        return Blueprint.from_bytes(data), is_as_written(data)
+    except CorruptStore:
+        return None, False
+
+
 def _publish_spec(build: Build) -> None:
     """Publish spec.json, unless one with this key is there (`location` may differ)."""
+    place = build.path / "spec.json"
     try:
-        if read_spec(build.path).key == build.spec.key:
+        if read_spec(build.path).key == build.spec.key and is_as_written(files.read_bytes(place)):
             return
     except (FileNotFoundError, CorruptStore):
         pass
-    document = json.dumps(build.spec.to_document(), indent=1, ensure_ascii=False) + "\n"
-    publish_or_replace(build, {build.path / "spec.json": document.encode()})
+    publish_or_replace(build, {place: build.spec.to_bytes()})
 
 
 def _check_agrees(existing: Blueprint, wanted: Blueprint, place: Path) -> None:
@@ -163,19 +177,17 @@ def _table_names(table: SampleTable) -> tuple[str, ...]:
     return ("ids", "labels", *optional)
 
 
-def _metadata(build: Build, table: SampleTable) -> dict[str, bytes]:
+def metadata(build: Build, table: SampleTable) -> dict[str, bytes]:
     """Zarr metadata of every array, and the tables, by path inside the store folder."""
     content: dict[str, Buffer] = {}
-    group = zarr.create_group(
-        MemoryStore(store_dict=content),
-        zarr_format=3,
-        attributes={
-            **build.blueprint.attributes,
-            "label_names": list(build.blueprint.label_names),
-            "spec": _portable(build.spec),
-            "diagrams": POINTS_NOTE.format(shard_samples=build.layout.shard_samples),
-        },
-    )
+    attributes = {
+        **build.blueprint.attributes,
+        "label_names": list(build.blueprint.label_names),
+        "spec": _portable(build.spec),
+    }
+    if any(column.ragged for column in build.blueprint.columns):
+        attributes["diagrams"] = POINTS_NOTE.format(shard_samples=build.layout.shard_samples)
+    group = zarr.create_group(MemoryStore(store_dict=content), zarr_format=3, attributes=attributes)
     for column in build.blueprint.columns:
         _create_array(group, build, column)
     for name in build.blueprint.tables:
@@ -239,37 +251,151 @@ def _codecs(codec: str, typesize: int) -> list[Any]:
     return [blosc, Crc32cCodec()]
 
 
-def open_zarr(path: str | Path) -> zarr.Group:
+def open_zarr(path: str | Path, *, check: Check = "first-touch") -> zarr.Group:
     """The arrays of a finished store as a read-only zarr group.
 
-    A file that is missing raises CorruptStore instead of reading as fill values.
+    check: as in `open_store`. Only what the manifest lists is read, and only types, codecs and
+    shapes of its blueprint are opened. A file that is missing or damaged raises CorruptStore
+    instead of reading as fill values.
     """
     path = Path(path)
     manifest = read_manifest(path)
-    store = _Complete(LocalStore(path / "data.zarr", read_only=True), manifest.files)
-    return zarr.open_group(store, mode="r", zarr_format=3, use_consolidated=False)
+    store = _Finished(path, manifest, check)
+    problems = list(metadata_problems(path, manifest, set(manifest.files), store.document))
+    if problems:
+        more = f" and {len(problems) - 3} more" if len(problems) > 3 else ""
+        listed = "; ".join(f"{name}: {problem}" for name, problem in problems[:3])
+        raise CorruptStore(f"{path}: {listed}{more}; {REMEDY}")
+    try:
+        group = zarr.open_group(store, mode="r", zarr_format=3, use_consolidated=False)
+        for name in (*(column.name for column in manifest.columns), *manifest.blueprint.tables):
+            group[name]
+    except (KeyError, TypeError, ValueError) as error:
+        raise CorruptStore(f"{path}: zarr {zarr.__version__} cannot open it: {error}") from error
+    return group
 
 
-class _Complete(WrapperStore[LocalStore]):
-    """A store in which every listed file must be there: zarr itself reads a lost one as fill."""
+class _Finished(Store):
+    """What the manifest of a finished store lists below `data.zarr`, each file checked before."""
 
-    def __init__(self, store: LocalStore, listed: Mapping[str, FileEntry]) -> None:
-        super().__init__(store)
-        self.listed = listed
+    supports_writes = False
+    supports_deletes = False
+    supports_listing = True
+
+    def __init__(self, path: Path, manifest: StoreManifest, check: Check) -> None:
+        super().__init__(read_only=True)
+        self.path = path
+        self.manifest = manifest
+        self._touch = FirstTouch(path, manifest.files, check)
+        self._touch.check_sizes()
+        self._formats = {c.name: c.shard_format(manifest.layout) for c in manifest.columns}
+        self._sound: set[str] = set()
+        below = len(DATA)
+        self._keys = [name[below:] for name in manifest.files if name.startswith(DATA)]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _finished, (self.path, self._touch.check, self.manifest.digest)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Finished) and self.__reduce__() == other.__reduce__()
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return f"<finished store {self.path}>"
+
+    def document(self, path: Path) -> bytes:
+        """All bytes of a listed file."""
+        file = self._touch.open(path.relative_to(self.path).as_posix())
+        return file.read(0, file.entry.size)
+
+    def _bytes(self, key: str, wanted: ByteRequest | None) -> bytes | None:
+        """The wanted bytes; None for what the manifest does not list: it is not of this store."""
+        listed = DATA + key
+        if listed not in self.manifest.files:
+            return None
+        file = self._touch.open(listed)
+        if listed not in self._sound:
+            self._check_blocks(key, file)
+            self._sound.add(listed)
+        start, stop = _range(wanted, file.entry.size)
+        return file.read(start, stop - start)
+
+    def _check_blocks(self, key: str, file: OpenFile) -> None:
+        """Zarr hands blocks to decoders that trust them: their lengths and counts must be right."""
+        name, _, rest = key.partition("/")
+        if rest == "zarr.json" or not rest:
+            return
+        if name in self._formats:
+            ShardFile(file, self._formats[name]).check_blocks()
+        else:
+            with located(file.path):
+                data = file.read(0, file.entry.size)
+                check_table(data, self.manifest.samples, numbers=name == "labels")
 
     async def get(
         self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None
     ) -> Buffer | None:
-        """As in zarr, but a listed file that is gone raises CorruptStore."""
-        place = self._store.root / key
-        try:
-            value = await super().get(key, prototype, byte_range)
-        except OSError as error:
-            message = f"{place}: cannot be read: {error.strerror}"
-            raise files.failure(StorageFailed, error.errno, message) from error
-        if value is None and f"data.zarr/{key}" in self.listed:
-            raise CorruptStore(f"{place}: the file is missing; run pi-cache verify")
-        return value
+        """Bytes of a file. Raises CorruptStore, StorageFailed."""
+        data = await asyncio.to_thread(self._bytes, key, byte_range)
+        return None if data is None else prototype.buffer.from_bytes(data)
+
+    async def get_partial_values(
+        self, prototype: BufferPrototype, key_ranges: Iterable[tuple[str, ByteRequest | None]]
+    ) -> list[Buffer | None]:
+        """As `get`, several times."""
+        return [await self.get(key, prototype, wanted) for key, wanted in key_ranges]
+
+    async def exists(self, key: str) -> bool:
+        """Whether the manifest lists it."""
+        return DATA + key in self.manifest.files
+
+    async def list(self) -> AsyncIterator[str]:
+        """All keys."""
+        for key in self._keys:
+            yield key
+
+    async def list_prefix(self, prefix: str) -> AsyncIterator[str]:
+        """All keys that start so."""
+        for key in self._keys:
+            if key.startswith(prefix):
+                yield key
+
+    async def list_dir(self, prefix: str) -> AsyncIterator[str]:
+        """Names of files and folders in a folder."""
+        above = f"{prefix.rstrip('/')}/" if prefix else ""
+        inside = (key.removeprefix(above) for key in self._keys if key.startswith(above))
+        for name in dict.fromkeys(key.partition("/")[0] for key in inside):
+            yield name
+
+    async def set(self, key: str, value: Buffer) -> None:
+        """Refused."""
+        self._check_writable()
+
+    async def delete(self, key: str) -> None:
+        """Refused."""
+        self._check_writable()
+
+
+def _finished(path: Path, check: Check, digest: str) -> _Finished:
+    """The same store in another process."""
+    store = _Finished(path, read_manifest(path), check)
+    if store.manifest.digest != digest:
+        raise CorruptStore(f"{path}: another store lies here than when this one was sent")
+    return store
+
+
+def _range(wanted: ByteRequest | None, size: int) -> tuple[int, int]:
+    """First byte and end of a request, inside the file."""
+    start, stop = 0, size
+    if isinstance(wanted, RangeByteRequest):
+        start, stop = wanted.start, wanted.end
+    elif isinstance(wanted, OffsetByteRequest):
+        start = wanted.offset
+    elif isinstance(wanted, SuffixByteRequest):
+        start = size - wanted.suffix
+    start = min(max(start, 0), size)
+    return start, min(max(stop, start), size)
 
 
 def open_zarr_array(path: str | Path) -> zarr.Array[Any]:
@@ -277,45 +403,8 @@ def open_zarr_array(path: str | Path) -> zarr.Array[Any]:
 
     Raises SourceError before any data is read.
     """
-    path = Path(path)
-    dtype, names = _array_metadata(path)
-    if "O" in dtype or dtype in ("string", "variable_length_bytes", "struct"):
-        raise SourceError(f"{path}: arrays of {dtype} are not read; store numbers")
-    refused = sorted(names - SAFE_CODECS)
-    if refused:
-        raise SourceError(
-            f"{path}: codec {', '.join(refused)} is not allowed; write the array again with"
-            " zstd, blosc, gzip or no compression"
-        )
-    return zarr.open_array(path, mode="r")
-
-
-def _array_metadata(path: Path) -> tuple[str, set[str]]:
-    """Data type and the names of all codecs, from the metadata alone."""
-    for name in ("zarr.json", ".zarray"):
-        try:
-            metadata = json.loads(files.read_bytes(path / name))
-            if name == ".zarray":
-                stages = [metadata["compressor"], *(metadata["filters"] or [])]
-                return str(metadata["dtype"]), {stage["id"] for stage in stages if stage}
-            return _data_type(metadata["data_type"]), set(_codec_names(metadata["codecs"]))
-        except (FileNotFoundError, StorageFailed):
-            continue
-        except (KeyError, TypeError, ValueError) as error:
-            raise SourceError(f"{path}: no metadata of a Zarr array ({error!r})") from error
-    raise SourceError(f"{path}: no Zarr array here; give the folder that holds zarr.json")
-
-
-def _data_type(document: Any) -> str:
-    return document if isinstance(document, str) else str(document["name"])
-
-
-def _codec_names(codecs: Sequence[Any]) -> list[str]:
-    """Names of codecs, with those inside a sharding codec."""
-    names = []
-    for codec in codecs:
-        name = codec if isinstance(codec, str) else codec["name"]
-        names.append(str(name).removeprefix("numcodecs."))
-        inner = {} if isinstance(codec, str) else codec.get("configuration", {})
-        names += _codec_names([*inner.get("codecs", []), *inner.get("index_codecs", [])])
-    return names
+    check_array(Path(path))
+    try:
+        return zarr.open_array(Path(path), mode="r")
+    except Exception as error:  # zarr raises almost anything for metadata of a wrong form
+        raise SourceError(f"{path}: zarr cannot open this array ({error!r:.200})") from error

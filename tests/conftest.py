@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
+import tempfile
 
 # Before any library starts its threads: tests share cores, and workers are the parallelism.
 for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"):
     os.environ.setdefault(_name, "1")
+
+# What tests hash is remembered apart from what this user has hashed.
+os.environ["PI_CACHE_CHECKED"] = tempfile.mkdtemp(prefix="pi-cache-checked-")
+atexit.register(shutil.rmtree, os.environ["PI_CACHE_CHECKED"], ignore_errors=True)
 
 import numpy as np  # noqa: E402
 import pytest  # noqa: E402

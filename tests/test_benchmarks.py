@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import json
 from importlib import import_module
+from pathlib import Path
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from benchmarks import start_up
+from benchmarks import first_touch, start_up
 from benchmarks.kernels import fields, inputs, scaling
 from benchmarks.kernels.__main__ import WORKS, main
 from benchmarks.kernels.peers import Disagreement, Peer, check_diagrams, path_peers
 from benchmarks.kernels.table import Peer as Time
 from benchmarks.kernels.table import Result, compared, show
 from benchmarks.kernels.timing import Contender, best_times
+from pi_cache import checked
+from pi_cache.layout import Layout
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of the other libraries
 
@@ -93,7 +96,7 @@ def test_every_kernel_is_started() -> None:
     assert {"path, float32", "cubical, float64", "rips, points"} < set(found)
 
 
-@pytest.mark.parametrize("name", ["start_up", "two_processes", "plan", "build_rate"])
+@pytest.mark.parametrize("name", ["start_up", "two_processes", "plan", "build_rate", "first_touch"])
 def test_other_commands_say_how_they_are_used(name: str) -> None:
     result = CliRunner().invoke(import_module(f"benchmarks.{name}").main, ["--help"])
     assert result.exit_code == 0
@@ -111,6 +114,22 @@ def test_a_plan_is_compared_with_its_build() -> None:
     assert outcome.factor > 0
     assert outcome.plan.samples == 4
     assert "diagrams" in plan.steps(outcome)
+
+
+def test_first_touch_is_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checked, "SETTLED", 0.0)
+    monkeypatch.setattr(checked, "SMALL", 0)
+    path = first_touch.real_store(tmp_path, 2, Layout(shard_samples=16))
+    assert min(first_touch.hashing(path, 1)) > 0
+    marks = tmp_path / "marks"
+    for read in first_touch.EPOCHS.values():
+        assert first_touch.epoch(path, read, "first-touch", marks) > 0
+    assert len(list(marks.glob("*/*"))) == 2, "what the first epoch hashed, the others found"
+    times = first_touch.epochs(path, first_touch.whole, 1)
+    assert min(times.first, times.remembered, times.size) > 0
+    assert times.bytes == sum(file.stat().st_size for file in path.glob("data.zarr/images/c.*"))
+    wide = first_touch.wide_store(tmp_path / "wide", 3)
+    assert first_touch.opening(wide, 1) > 0
 
 
 def test_the_works_are_those_of_the_table() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import multiprocessing
 import os
 import pickle
@@ -26,8 +27,10 @@ from pi_cache import Store, open_store
 from pi_cache.errors import CorruptStore, InvalidSpec, StoreNotFound, UnfinishedStore
 from pi_cache.layout import Layout
 from pi_cache.manifest import FileEntry, StoreManifest
-from pi_cache.shardfile import ShardFile
+from pi_cache.shardfile import OpenFile, ShardFile
 from pi_cache.shards import CHECKSUM, ShardFormat, encode, parse_index
+from tests.pi_cache.forged import sealed
+from tests.pi_cache.hashing import flip
 from tests.pi_cache.made import (
     CHANNELS,
     begin_store,
@@ -214,12 +217,6 @@ def test_many_shards_use_few_handles(own: Path, monkeypatch: pytest.MonkeyPatch)
     assert len(list(Path("/proc/self/fd").iterdir())) <= before + 2
 
 
-def flip(path: Path, position: int) -> None:
-    data = bytearray(path.read_bytes())
-    data[position] ^= 1
-    path.write_bytes(data)
-
-
 IMAGES = "data.zarr/images/c.1.0.0.0"
 DAMAGES: dict[str, Callable[[Path], object]] = {
     "first bit": lambda path: flip(path / IMAGES, 0),
@@ -246,6 +243,30 @@ def test_damage_is_found_before_any_byte(own: Path, damage: str) -> None:
     for rows in ([8], slice(None), [0, 15]):
         with pytest.raises(CorruptStore, match=r"images/c.1.0.0.0: expected SHA-256 .*, got"):
             store.read("images", rows)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_damage_of_any_array_is_found_before_any_byte(tmp_path: Path, layout: str) -> None:
+    path = make_store(tmp_path, make_spec(SAMPLES), LAYOUTS[layout])
+    for column in open_store(path).manifest.columns:
+        listed = column.shard_file(1)
+        flip(path / listed, 7)
+        store = open_store(path)
+        reads: dict[str, Callable[[], object]] = {
+            "whole": partial(store.read_all, column.name),
+            "one": partial(store.read, column.name, [9]),
+            "range": partial(store.read, column.name, slice(9, 12)),
+        }
+        if column.name in ("points", "offsets"):
+            reads = {
+                "whole": partial(store.diagrams, slice(None)),
+                "one": partial(store.diagram, 9, 0),
+                "some": partial(store.diagrams, [15, 3, 8]),
+            }
+        for read in reads.values():
+            with pytest.raises(CorruptStore, match=rf"{listed}: expected SHA-256 \w{{64}}, got \w"):
+                read()
+        flip(path / listed, 7)
 
 
 @pytest.mark.parametrize("damage", AT_OPENING)
@@ -345,7 +366,7 @@ def shard_file(
     data = data[: -shard.index_bytes] + packed + checksum
     path.write_bytes(data)
     entry = FileEntry(len(data), hashlib.sha256(data).hexdigest())
-    return ShardFile(path, shard, entry, verify=True)
+    return ShardFile(OpenFile(path, entry), shard)
 
 
 SHARD = ShardFormat(8, 2, (3,), np.dtype("f4"))
@@ -373,6 +394,37 @@ def test_rows_that_a_shard_lacks_are_refused(tmp_path: Path, shard: ShardFormat)
         file.read_range(3, 5, out)
     with pytest.raises(CorruptStore, match=r"inner chunk \d is missing"):
         file.read_rows(np.array([0, 7]), out, slice(0, 2))
+
+
+def claiming(path: Path, samples: int, shards: int) -> None:
+    """Make the manifest of a small store claim that many samples in so many shards."""
+    document = json.loads((path / "manifest.json").read_bytes())
+    spec = make_spec(samples)
+    layout = {**document["blueprint"]["layout"], "shard_samples": -(-samples // shards)}
+    blueprint = {**document["blueprint"], "key": spec.key, "samples": samples, "layout": layout}
+    claims = {"key": spec.key, "diagram_key": spec.diagram_key, "spec": spec.to_dict()}
+    claims |= {"blueprint": blueprint, "samples": samples, "shards": shards}
+    (path / "manifest.json").write_bytes(sealed(document | claims | {"status": {"OK": samples}}))
+
+
+@pytest.mark.parametrize(
+    ("samples", "shards", "message"),
+    [
+        (10**15, 1, "an inner chunk of 10{15} rows .* at most 1073741824 are read at once"),
+        (10**15, 4, "an inner chunk of 250{13} rows .* at most 1073741824 are read at once"),
+        (10**15, 10**12, "disagrees with itself: .*shards and files"),
+        (1 << 24, 4, "disagrees with itself: .*shards and files"),  # the index alone is longer
+    ],
+)
+def test_a_manifest_that_claims_more_than_its_files_hold(
+    own: Path, samples: int, shards: int, message: str
+) -> None:
+    own = own.rename(own.with_name("sent by somebody"))
+    claiming(own, samples, shards)
+    with pytest.raises(CorruptStore, match=message):
+        open_store(own)
+    claiming(own, SAMPLES, 4)
+    assert len(open_store(own)) == SAMPLES  # what is refused is the claim
 
 
 def test_unfinished_is_told_from_absent(tmp_path: Path) -> None:

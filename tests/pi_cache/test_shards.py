@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,10 +12,13 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
-from pi_cache.errors import CorruptStore
+from pi_cache.errors import CorruptStore, InvalidSpec
+from pi_cache.layout import Column, standard_columns
 from pi_cache.shards import (
     CHECKSUM,
+    CHUNK_LIMIT,
     CODECS,
+    MOST_CHUNKS,
     RESIDUE,
     ShardFormat,
     decode,
@@ -24,6 +28,8 @@ from pi_cache.shards import (
     google_crc32c,
     parse_index,
 )
+from pi_cache.store import begin
+from tests.pi_cache.made import CHANNELS, make_spec, make_table
 
 DTYPES = ["float16", "float32", "float64", "uint8", "int64"]
 
@@ -106,6 +112,37 @@ def test_a_blosc_header_that_lies_is_refused(claim: int) -> None:
         decode_chunk(sealed, shard, out)
     with pytest.raises(CorruptStore, match=f"says that it has {size}"):
         decode_numbers(sealed)
+
+
+@pytest.mark.parametrize(
+    ("rows", "chunk", "shape", "message"),
+    [
+        (8, 8, (1 << 28,), "rows .* of float32 has 8589934592 bytes, at most 1073741824"),
+        (8, 1, (1 << 32, 1 << 32), "rows .* has 73786976294838206464 bytes"),
+        (1 << 60, 1 << 60, (), "bytes, at most 1073741824 are read at once; take fewer samples"),
+        (1 << 60, 1, (2,), "inner chunks, at most 4194304 are read; take fewer samples a shard"),
+    ],
+)
+def test_what_no_reader_could_hold_is_refused(
+    rows: int, chunk: int, shape: tuple[int, ...], message: str
+) -> None:
+    with pytest.raises(InvalidSpec, match=message):
+        ShardFormat(rows, chunk, shape, np.dtype("f4"))
+
+
+def test_the_largest_chunk_and_index() -> None:
+    assert ShardFormat(1, 1, (1 << 28,), np.dtype("f4")).chunk_bytes == CHUNK_LIMIT
+    assert ShardFormat(MOST_CHUNKS, 1, (), np.dtype("f4")).index_bytes == (64 << 20) + CHECKSUM
+
+
+def test_a_column_too_large_is_named_before_anything_is_written(tmp_path: Path) -> None:
+    spec = make_spec(3)
+    wide = Column(name="inputs", shape=(1 << 40,), dtype="uint8", dimensions=("time",))
+    columns = standard_columns(spec.image, CHANNELS, inputs=wide)
+    with pytest.raises(InvalidSpec, match="inputs: an inner chunk of 8 rows"):
+        begin(tmp_path, spec, make_table(3), columns)
+    assert list(tmp_path.rglob("data.zarr")) == []
+    assert not (tmp_path / "stores" / spec.key / "blueprint.json").exists()
 
 
 def test_residue_is_what_any_checksum_gives() -> None:
