@@ -1,5 +1,6 @@
 # make demo    from nothing to persistence images of real digits, and a picture of them
 # make test    the whole suite, on every Python found here
+# make soak    faults on purpose for MINUTES=30: kills, failing calls, races, damage, hostile files
 # make lint    style and types
 # make bench   times of our kernels beside those of the libraries
 # make clean   remove the environments
@@ -9,10 +10,11 @@ NEWEST ?= $(shell sh tests/find_python.sh 3.13)
 VENV := .venv
 PIP := -m pip install --quiet --disable-pip-version-check -c constraints.txt
 JOBS ?= 2
+MINUTES ?= 30
 PYTEST := -m pytest -q
 PARALLEL := -n $(JOBS) --dist loadfile
 
-.PHONY: demo test test-reference test-newest test-giotto lint bench clean
+.PHONY: demo test test-reference test-newest test-giotto soak lint bench clean
 
 demo: $(VENV)/demo.done
 	$(VENV)/bin/pipeline demo --png demo.png
@@ -35,6 +37,11 @@ endif
 test-giotto: .venv-giotto/test.done
 	.venv-giotto/bin/python $(PYTEST) tests/pipeline/test_engines.py
 
+# Root is needed for cut power and full disks; what cannot run here is named in the table.
+soak: $(VENV)/test.done
+	$(VENV)/bin/python -m tests.faults.soak --minutes $(MINUTES)
+	$(VENV)/bin/python -m tests.faults.sabotage
+
 lint: $(VENV)/test.done
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
@@ -47,6 +54,7 @@ bench: .venv-giotto/test.done
 	.venv-giotto/bin/python -m benchmarks.two_processes
 	.venv-giotto/bin/python -m benchmarks.plan
 	.venv-giotto/bin/python -m benchmarks.build_rate
+	.venv-giotto/bin/python -m benchmarks.first_touch
 
 clean:
 	rm -rf .venv .venv-newest .venv-giotto

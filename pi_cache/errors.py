@@ -32,12 +32,12 @@ class UnsupportedFormat(PiCacheError, ValueError):
     """A store or document of a format version that this release does not read."""
 
 
-class StorageFull(PiCacheError, OSError):
-    """No space, no quota or too large a file: free some and run the same command again."""
-
-
 class StorageFailed(PiCacheError, OSError):
-    """Any other failure of the file system, with the path and the call that failed."""
+    """A call to the file system that failed; says which, at which path, and what to do."""
+
+
+class StorageFull(StorageFailed):
+    """No space, no inodes, no quota or too large a file: make room and run the command again."""
 
 
 class SourceError(PiCacheError, ValueError):
@@ -63,12 +63,36 @@ class SampleError(PiCacheError, ValueError):
         return type(self), (self.status, str(self), self.field)
 
 
+class MismatchedStores(PiCacheError, ValueError):
+    """Stores that do not hold the same samples; `problems` has a phrase for each difference."""
+
+    def __init__(self, message: str, problems: tuple[str, ...] = ()) -> None:
+        super().__init__(message)
+        self.problems = problems
+
+
+class InvalidFolds(PiCacheError, ValueError):
+    """Folds that cannot be made of these samples, or that name others; says which."""
+
+
+class LeakageError(PiCacheError, ValueError):
+    """Samples that belong together on two sides of a fold; `leaks` has an entry for each pair."""
+
+    def __init__(self, message: str, leaks: tuple[object, ...] = ()) -> None:
+        super().__init__(message)
+        self.leaks = leaks
+
+
 class EngineNotInstalled(PiCacheError, ImportError):
     """A topology engine that is not installed, with the line that installs it."""
 
 
 class BuilderNotInstalled(PiCacheError, ImportError):
     """A command that needs the pipeline, which is not installed; with the line that installs it."""
+
+
+class RemovalRefused(PiCacheError, PermissionError):
+    """What must not be removed: pinned, young, a link, or outside a known cache root."""
 
 
 class AlreadyPublished(PiCacheError, FileExistsError):

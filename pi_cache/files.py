@@ -18,45 +18,37 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pi_cache.errors import AlreadyPublished, PiCacheError, StorageFailed, StorageFull
+from pi_cache.errors import AlreadyPublished, CorruptStore, StorageFailed
+from pi_cache.failures import FULL, failed
+from pi_cache.failures import failure as failure
+from pi_cache.system import System as System
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-Failure = TypeVar("Failure", bound=OSError)
 Buffer = bytes | bytearray | memoryview
 
 BLOCK = 1 << 20
-FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+LARGEST_DOCUMENT = 1 << 28
+"""Bytes of a file that is read as a whole, unless told: a manifest of a million files."""
 ABSENT = {errno.ENOENT, errno.ENOTDIR}
 NO_NAME = {errno.EINVAL, errno.ENAMETOOLONG, errno.ELOOP}
 """No file can have such a name."""
 TRANSIENT = {errno.EINTR, errno.ESTALE, errno.EAGAIN}
+DENIED = {errno.EACCES, errno.EPERM, errno.EROFS, errno.EMFILE, errno.ENFILE}
+FINAL = FULL | DENIED | ABSENT | NO_NAME
+"""Writing the same file anew would fail again."""
 THREADS = 4
 """Files hashed at a time."""
 ATTEMPTS = 5
 LEFT = 3600.0
 """Seconds after which a temporary has no writer any more."""
 REWRITES = 2
-"""How often a file whose fsync or close failed is written anew: its pages are lost by then."""
-
-
-class System:
-    """The calls to the operating system, in one object so that tests can make them fail."""
-
-    open = staticmethod(os.open)
-    read = staticmethod(os.read)
-    write = staticmethod(os.write)
-    fsync = staticmethod(os.fsync)
-    close = staticmethod(os.close)
-    link = staticmethod(os.link)
-    unlink = staticmethod(os.unlink)
-    mkdir = staticmethod(os.mkdir)
-    rename = staticmethod(os.rename)
-    stat = staticmethod(os.stat)
-    listdir = staticmethod(os.listdir)
+"""How often a file whose fsync or close failed is written anew: its pages may be lost by then,
+and a second fsync of the same file would say nothing of them."""
 
 
 system = System()
+"""What every call goes through; tests put another one here."""
 
 
 def publish(path: Path, data: Buffer, *, temporary: Path) -> None:
@@ -111,6 +103,10 @@ def make_directory(path: Path) -> None:
 
 def sync_directory(path: Path) -> None:
     """Make the names in a directory durable."""
+    _afresh(lambda: _sync_directory(path))
+
+
+def _sync_directory(path: Path) -> None:
     with _opened(path, os.O_RDONLY | os.O_DIRECTORY) as handle:
         try:
             _call("fsync", path, handle)
@@ -127,9 +123,10 @@ def move_aside(path: Path, quarantine: Path) -> Path | None:
     try:
         _call("rename", path, path, aside)
     except StorageFailed as error:
-        if error.errno == errno.ENOENT:
+        if error.errno != errno.ENOENT:
+            raise
+        if not exists(aside):  # else it was moved, the reply was lost, and it was moved again
             return None
-        raise
     sync_directory(path.parent)
     return aside
 
@@ -140,20 +137,28 @@ def sweep(temporary: Path) -> None:
     Whether a writer in another container or on another machine still runs cannot be told, so
     only old files go; their age is counted on the clock of the file system itself.
     """
-    left = [path for path in listing(temporary) if _is_left(path)]
+    left = [path for path in listing(temporary) if is_left(path.name)]
     if not left:
         return
-    probe = _write_temporary(temporary, b"")
-    now = _call("stat", probe, probe).st_mtime
-    for path in [probe, *left]:
+    now = clock(temporary)
+    for path in left:
         with contextlib.suppress(FileNotFoundError):
-            if path == probe or now - _call("stat", path, path).st_mtime > LEFT:
+            if now - _call("stat", path, path).st_mtime > LEFT:
                 _discard(path)
 
 
-def _is_left(path: Path) -> bool:
+def clock(folder: Path) -> float:
+    """Seconds of this moment by the clock of the file system, which may be another machine's.
+
+    The folder is touched for that: on a full disk there is no room for a new file.
+    """
+    _call("utime", folder, folder)
+    return float(_call("stat", folder, folder).st_mtime)
+
+
+def is_left(name: str) -> bool:
     """Whether a name is that of a temporary whose writer does not run here."""
-    host, _, process = path.name.rpartition(".")[0].rpartition(".")
+    host, _, process = name.rpartition(".")[0].rpartition(".")
     return process.isdigit() and not (host == socket.gethostname() and _runs(int(process)))
 
 
@@ -168,6 +173,13 @@ def _runs(process: int) -> bool:
     return True
 
 
+def mark(path: Path) -> None:
+    """A new empty file that only its owner may write; not durable, for what may be lost."""
+    _discard(path)
+    with _opened(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600):
+        pass
+
+
 def put_back(aside: Path, path: Path) -> None:
     """Undo `move_aside`, unless the name has been taken meanwhile."""
     try:
@@ -179,37 +191,63 @@ def put_back(aside: Path, path: Path) -> None:
     _discard(aside)
 
 
-def read_bytes(path: Path) -> bytes:
-    """All bytes of a file. Raises FileNotFoundError, or StorageFailed."""
-    return b"".join(_blocks(path))
+def remove(path: Path) -> bool:
+    """Remove a file, durably; False where there was none."""
+    try:
+        _call("unlink", path, path)
+    except StorageFailed as error:
+        if error.errno != errno.ENOENT:
+            raise
+        return False
+    sync_directory(path.parent)
+    return True
 
 
-def size(path: Path) -> int:
-    """Bytes of a file. Raises as `read_bytes`."""
+def read_bytes(path: Path, most: int = LARGEST_DOCUMENT) -> bytes:
+    """All bytes of a file. Raises FileNotFoundError, or StorageFailed.
+
+    most: bytes above which it is refused, as CorruptStore, before they are read.
+    """
+    if (found := size(path)) > most:
+        raise CorruptStore(f"{path}: has {found} bytes, expected {most} at most; move it away")
+    return _afresh(lambda: b"".join(_blocks(path)))
+
+
+def size(path: Path | str) -> int:
+    """Bytes of a file; a text is much faster to make than a Path. Raises as `read_bytes`."""
     return int(_call("stat", path, path).st_size)
 
 
 def exists(path: Path) -> bool:
     """Whether there is something of that name. Raises StorageFailed where it cannot be told."""
-    try:
-        _call("stat", path, path)
-    except FileNotFoundError:
-        return False
-    except StorageFailed as error:
-        if error.errno not in NO_NAME:
-            raise
-        return False
-    return True
+    return _status(path) is not None
 
 
 def is_folder(path: Path) -> bool:
     """Whether there is a folder of that name. Raises as `exists`."""
-    return exists(path) and stat.S_ISDIR(_call("stat", path, path).st_mode)
+    found = _status(path)
+    return found is not None and stat.S_ISDIR(found.st_mode)
+
+
+def _status(path: Path) -> os.stat_result | None:
+    """What is known of a name, None where nothing has it. Raises as `exists`."""
+    try:
+        found: os.stat_result = _call("stat", path, path)
+    except FileNotFoundError:
+        return None
+    except StorageFailed as error:
+        if error.errno not in NO_NAME:
+            raise
+        return None
+    return found
 
 
 def difference(path: Path, size: int, sha256: str) -> str | None:
     """How a file differs from its entry, None when it does not. Raises as `read_bytes`."""
-    found_size, found = digest(path)
+    status = _call("stat", path, path)
+    found_size, found = status.st_size, ""
+    if found_size == size or not stat.S_ISREG(status.st_mode):  # what is too large is not read
+        found_size, found = digest(path)
     if found_size != size:
         return f"expected {size} bytes, got {found_size}"
     return None if found == sha256 else f"expected SHA-256 {sha256}, got {found}"
@@ -217,8 +255,12 @@ def difference(path: Path, size: int, sha256: str) -> str | None:
 
 def digest(path: Path) -> tuple[int, str]:
     """Size and SHA-256 of a file as it lies on disk. Raises as `read_bytes`."""
+    return _afresh(lambda: _digest(_blocks(path)))
+
+
+def _digest(blocks: Iterable[bytes]) -> tuple[int, str]:
     size, sha256 = 0, hashlib.sha256()
-    for block in _blocks(path):
+    for block in blocks:
         size += len(block)
         sha256.update(block)
     return size, sha256.hexdigest()
@@ -248,9 +290,10 @@ def _write_temporary(folder: Path, data: Buffer) -> Path:
         try:
             _write(name, data)
             return name
-        except PiCacheError as error:
-            _discard(name)
-            if getattr(error, "errno", None) != errno.EIO or rewrite == REWRITES:
+        except StorageFailed as error:
+            if error.errno != errno.EEXIST:  # else it is that of another writer
+                _discard(name)
+            if error.errno in FINAL or rewrite == REWRITES:
                 raise
     raise AssertionError("unreachable")
 
@@ -263,7 +306,7 @@ def _write(name: Path, data: Buffer) -> None:
             if not written:
                 raise failure(StorageFailed, errno.EIO, f"{name}: write stored nothing")
             rest = rest[written:]
-        _call("fsync", name, handle)
+        _call("fsync", name, handle, tries=1)
 
 
 def _link(name: Path, path: Path, data: Buffer) -> bool:
@@ -272,10 +315,10 @@ def _link(name: Path, path: Path, data: Buffer) -> bool:
         failure: OSError | None = None
         try:
             _call("link", path, name, path)
-        except (StorageFailed, StorageFull) as error:
+        except StorageFailed as error:
             failure = error
         try:
-            return _holds(path, data)
+            return _afresh(lambda: _holds(path, data))
         except FileNotFoundError:
             # Taken, and then moved aside by another builder before it was read: link again.
             if failure is not None and failure.errno != errno.EEXIST:
@@ -296,21 +339,37 @@ def _holds(path: Path, data: Buffer) -> bool:
 
 
 def _blocks(path: Path) -> Iterator[bytes]:
-    with _opened(path, os.O_RDONLY) as handle:
+    with _opened(path, os.O_RDONLY | os.O_NONBLOCK) as handle:
+        if not _is_stored(_call("fstat", path, handle).st_mode):  # it could wait, or never end
+            reason = f"{path}: is no file but a pipe, a socket or a device; move it away"
+            raise failure(StorageFailed, errno.EINVAL, reason)
         while block := _call("read", path, handle, BLOCK):
             yield block
 
 
+def _is_stored(mode: int) -> bool:
+    """Whether it is a file; reading a folder fails by itself."""
+    return stat.S_ISREG(mode) or stat.S_ISDIR(mode)
+
+
 @contextlib.contextmanager
-def _opened(path: Path, flags: int) -> Iterator[int]:
-    handle: int = _call("open", path, path, flags | os.O_CLOEXEC, 0o666)
+def _opened(path: Path, flags: int, mode: int = 0o666) -> Iterator[int]:
+    handle: int = _call("open", path, path, flags | os.O_CLOEXEC, mode)
     try:
         yield handle
     except BaseException:
-        with contextlib.suppress(OSError):
-            system.close(handle)
+        close_quietly(handle)
         raise
-    _call("close", path, handle)
+    if flags & os.O_CREAT:
+        _call("close", path, handle, tries=1)  # a second close could close another thread's file
+    else:
+        close_quietly(handle)
+
+
+def close_quietly(handle: int) -> None:
+    """Close a file of which nothing can be lost any more."""
+    with contextlib.suppress(OSError):
+        system.close(handle)
 
 
 def _discard(name: Path) -> None:
@@ -323,42 +382,40 @@ def _parents(files: Iterable[Path]) -> list[Path]:
     return sorted({path.parent for path in files})
 
 
-def _call(call: str, path: Path, *arguments: Any) -> Any:
-    """One system call, retried when it can succeed next time, its failure a typed error."""
+def _afresh(function: Callable[[], Result]) -> Result:
+    """The function's result; begun again where the file it had open went stale meanwhile."""
     for attempt in range(1, ATTEMPTS + 1):
+        try:
+            return function()
+        except StorageFailed as error:
+            if error.errno != errno.ESTALE or attempt == ATTEMPTS:
+                raise
+    raise AssertionError("unreachable")
+
+
+def _call(call: str, path: Path | str, *arguments: Any, tries: int = ATTEMPTS) -> Any:
+    """One system call, retried when it can succeed next time, its failure a typed error."""
+    for attempt in range(1, tries + 1):
         try:
             return getattr(system, call)(*arguments)
         except OSError as error:
-            # A second close could close another thread's file.
-            if error.errno not in TRANSIENT or attempt == ATTEMPTS or call == "close":
-                raise _typed(error, call, path, reading=_reads(call, *arguments)) from error
+            if error.errno not in TRANSIENT or attempt == tries:
+                raise _typed(error, call, path, *arguments) from error
             time.sleep(0.01 * attempt)
         except ValueError as error:  # a name with a NUL
             raise failure(StorageFailed, errno.EINVAL, f"{path!r}: {error}") from error
     raise AssertionError("unreachable")
 
 
+def _typed(error: OSError, call: str, path: Path | str, *arguments: Any) -> OSError:
+    if error.errno in ABSENT and _reads(call, *arguments):
+        absent = f"{path}: {call} failed: {os.strerror(error.errno)}"
+        return failure(FileNotFoundError, error.errno, absent)
+    return failed(error, call, Path(path))
+
+
 def _reads(call: str, *arguments: Any) -> bool:
     """Whether a name that is not there is an answer of this call rather than its failure."""
     if call == "open":
         return not arguments[1] & (os.O_CREAT | os.O_DIRECTORY)
-    return call in ("read", "stat", "listdir")
-
-
-def _typed(error: OSError, call: str, path: Path, *, reading: bool) -> OSError:
-    reason = f"{path}: {call} failed: {os.strerror(error.errno or 0)}"
-    if reading and error.errno in ABSENT:
-        return failure(FileNotFoundError, error.errno, reason)
-    if error.errno in FULL:
-        advice = "free some space and run the command again"
-        return failure(StorageFull, error.errno, f"{reason}; {advice}")
-    if call == "link" and error.errno in (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS):
-        reason += "; this file system has no hard links, put the cache on another one"
-    return failure(StorageFailed, error.errno, reason)
-
-
-def failure(kind: type[Failure], code: int | None, message: str) -> Failure:
-    """An error that has a number, which is no part of its message."""
-    error = kind(message)
-    error.errno = code
-    return error
+    return call in ("read", "stat", "listdir", "stat_in", "statvfs")

@@ -7,11 +7,13 @@ finished exactly when its manifest exists. Nothing here needs zarr, nor do the w
 from __future__ import annotations
 
 import datetime
+import errno
 import hashlib
 import platform
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -24,18 +26,21 @@ from pi_cache.errors import (
     AlreadyPublished,
     CorruptStore,
     InvalidSpec,
+    StorageFailed,
     StoreNotFound,
     UnfinishedStore,
     UnsupportedFormat,
 )
 from pi_cache.layout import Layout, array_problems
 from pi_cache.manifest import (
+    MALFORMED,
     TABLE_SHARD,
     Blueprint,
     FileEntry,
     ShardRecord,
     StoreManifest,
     files_digest,
+    is_as_written,
     merged,
 )
 from pi_cache.shards import encode
@@ -160,6 +165,24 @@ def records_of(build: Build) -> list[ShardRecord]:
     return [record for record in found if record is not None]
 
 
+def record_of(build: Build, k: int) -> ShardRecord:
+    """The record of shard k, whatever became of its files.
+
+    Raises FileNotFoundError, UnsupportedFormat, CorruptStore where it is damaged or that of another
+    store, layout or shard.
+    """
+    record = ShardRecord.from_bytes(files.read_bytes(build.record_path(k)))
+    if not _record_fits(build, k, record):
+        raise CorruptStore("this shard record is of another store, layout or shard")
+    return record
+
+
+def recorded_manifest(build: Build) -> StoreManifest:
+    """What `finish` would write if every file were as the records say. Raises as `record_of`."""
+    numbers = range(TABLE_SHARD, build.shards)
+    return _manifest(build, files.in_threads(lambda k: record_of(build, k), numbers), {})
+
+
 def _record(build: Build, shard: int) -> ShardRecord | None:
     try:
         return ShardRecord.from_bytes(files.read_bytes(build.record_path(shard)))
@@ -169,6 +192,9 @@ def _record(build: Build, shard: int) -> ShardRecord | None:
 
 def finish(build: Build, *, versions: Mapping[str, str] | None = None) -> StoreManifest:
     """The manifest, after every file was hashed again from disk; all of it durable.
+
+    Every name is durable before that of the manifest, so that cut power leaves no manifest of files
+    that are not there; then the folders up to that of the cache root.
 
     versions: of the libraries that computed, by name. Raises UnfinishedStore when shards are
     missing. Builders that finish at the same time return the same manifest.
@@ -183,9 +209,12 @@ def finish(build: Build, *, versions: Mapping[str, str] | None = None) -> StoreM
         )
     held = [record for record in records if record is not None]
     _clear(build, held)
+    for folder in _inner_folders(build.path):
+        files.sync_directory(folder)  # another builder may have named a file and been killed then
     manifest = _publish_manifest(build, _manifest(build, held, versions or {}))
-    for folder in _folders(build.path):
+    for folder in (build.path, *build.path.parents[:2]):
         files.sync_directory(folder)
+    _sync_above(build.path.parents[2])
     return manifest
 
 
@@ -198,19 +227,31 @@ def _publish_manifest(build: Build, manifest: StoreManifest) -> StoreManifest:
             return manifest
         except AlreadyPublished:
             existing = existing_manifest(build.path)
-            if existing is not None and existing.files == manifest.files:
+            same = existing is not None and existing.files == manifest.files
+            if existing is not None and same and _is_as_written(path):
                 return existing
             files.move_aside(path, build.quarantine)
     raise CorruptStore(f"{path}: other builders keep changing it; run one build at a time")
 
 
+def _is_as_written(path: Path) -> bool:
+    try:
+        return is_as_written(files.read_bytes(path))
+    except (FileNotFoundError, *MALFORMED):
+        return False
+
+
 def _clear(build: Build, records: Sequence[ShardRecord]) -> None:
-    """Move to quarantine what no record lists: the leftovers of another layout."""
+    """Move to quarantine what no record lists: the leftovers of another layout.
+
+    A link may stand for a folder of files that are listed.
+    """
     known = {build.record_path(k) for k in range(TABLE_SHARD, build.shards)}
     known |= {build.path / name for record in records for name in record.files}
+    folders = {path.parent for path in known}
     for folder in ("ledger", "data.zarr"):
         for path in files.tree(build.path / folder):
-            if path not in known:
+            if path not in known and not (path in folders and files.is_folder(path)):
                 files.move_aside(path, build.quarantine)
 
 
@@ -273,7 +314,8 @@ def _valid_record(build: Build, k: int) -> ShardRecord | None:
         return None
     try:
         record = ShardRecord.from_bytes(judged)
-        if _record_fits(build, k, record) and _files_hold(build.path, record.files):
+        whole = is_as_written(judged) and _record_fits(build, k, record)
+        if whole and _files_hold(build.path, record.files):
             return record
     except (CorruptStore, UnsupportedFormat):  # beside a blueprint that we read
         pass
@@ -324,12 +366,18 @@ def _manifest(
         statistics=merged(record.statistics for record in records),
         seconds=merged(record.seconds for record in records),
         versions={
-            **{name: version(name) for name in ("numpy", "zarr", "numcodecs")},
+            **{name: _version(name) for name in ("numpy", "zarr", "numcodecs")},
             "python": platform.python_version(),
             **versions,
         },
         created=now(),
     )
+
+
+@cache
+def _version(library: str) -> str:
+    """The version installed, looked up once: it is read from a file of the library."""
+    return version(library)
 
 
 def _check_columns(build: Build, k: int, arrays: Mapping[str, NDArray[Any]]) -> None:
@@ -362,7 +410,17 @@ def _entry(data: bytes) -> FileEntry:
     return FileEntry(len(data), hashlib.sha256(data).hexdigest())
 
 
-def _folders(store: Path) -> list[Path]:
-    """Every folder between a store's files and the cache root."""
-    inner = [folder for folder in files.listing(store / "data.zarr") if files.is_folder(folder)]
-    return [*inner, store / "data.zarr", store / "ledger", store, store.parent, store.parent.parent]
+def _sync_above(folder: Path) -> None:
+    """Make the name of the cache root durable, which a builder that was killed may have made."""
+    try:
+        files.sync_directory(folder)
+    except StorageFailed as error:
+        # Where we may not look, the root is not of our making.
+        if error.errno not in (errno.EACCES, errno.EPERM):
+            raise
+
+
+def _inner_folders(store: Path) -> list[Path]:
+    """Every folder that holds what a manifest is about."""
+    arrays = [folder for folder in files.listing(store / "data.zarr") if files.is_folder(folder)]
+    return [*arrays, store / "data.zarr", store / "ledger"]

@@ -3,12 +3,7 @@
 from __future__ import annotations
 
 import errno
-import multiprocessing
 import os
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +11,13 @@ import numpy as np
 import pytest
 
 from pi_cache import files, open_store
-from pi_cache.errors import InvalidSpec, PiCacheError, StoreNotFound, UnfinishedStore
+from pi_cache.errors import InvalidSpec, StorageFailed, StoreNotFound, UnfinishedStore
 from pi_cache.integrity import verify
 from pi_cache.layout import Layout, standard_columns
 from pi_cache.ledger import Build, _retract, finish, missing_shards, open_build, write_shard
-from pi_cache.manifest import StoreManifest
 from pi_cache.store import begin
 from tests.pi_cache.made import (
     CHANNELS,
-    Failing,
     begin_store,
     fill_store,
     make_columns,
@@ -33,11 +26,14 @@ from tests.pi_cache.made import (
     shard_columns,
 )
 
-ROOT = Path(__file__).resolve().parents[2]
-
 
 def write(build: Build, k: int) -> None:
     write_shard(build, k, shard_columns(make_columns(build.spec), build.sample_range(k)))
+
+
+def changed(path: Path) -> tuple[int, int]:
+    """Which file it is, and when it was written; not when it was read."""
+    return path.stat().st_ino, path.stat().st_mtime_ns
 
 
 def test_a_build_from_begin_to_finish(tmp_path: Path) -> None:
@@ -60,9 +56,9 @@ def test_a_build_from_begin_to_finish(tmp_path: Path) -> None:
 def test_a_recorded_shard_is_not_touched_again(tmp_path: Path) -> None:
     build = begin_store(tmp_path, make_spec())
     write(build, 0)
-    before = {path: path.stat() for path in build.path.rglob("*0.0*")}
+    before = {path: changed(path) for path in build.path.rglob("*0.0*")}
     manifest = fill_store(begin_store(tmp_path, make_spec()))
-    assert before and all(path.stat() == stat for path, stat in before.items())
+    assert before and all(changed(path) == found for path, found in before.items())
     assert finish(build) == manifest
     assert open_build(build.path) == build
 
@@ -141,6 +137,37 @@ def test_a_damaged_shard_is_computed_again(tmp_path: Path, damage: str) -> None:
     assert any(build.quarantine.iterdir())
 
 
+def test_what_was_damaged_after_it_was_recorded_is_not_finished(tmp_path: Path) -> None:
+    build = begin_store(tmp_path, make_spec())
+    for k in range(build.shards):
+        write(build, k)
+    shard = build.path / "data.zarr/images/c.1.0.0.0"
+    shard.write_bytes(bytes(shard.stat().st_size))
+    with pytest.raises(UnfinishedStore, match="1 of 3 shards are missing, the first is 1"):
+        finish(build)
+    assert not (build.path / "manifest.json").exists()
+    assert missing_shards(build) == [1]
+
+
+def test_what_lies_above_the_cache_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its folder is made durable where that is ours to do."""
+
+    class Above(files.System):
+        def open(self, path: Path, *arguments: int) -> int:  # type: ignore[override]
+            if path == tmp_path:
+                raise OSError(code, os.strerror(code))
+            return os.open(path, *arguments)
+
+    build = begin_store(tmp_path / "cache", make_spec())
+    manifest = fill_store(build)
+    monkeypatch.setattr(files, "system", Above())
+    code = errno.EACCES
+    assert finish(build) == manifest
+    code = errno.EIO
+    with pytest.raises(StorageFailed, match="open failed: Input/output error"):
+        finish(build)
+
+
 def test_damaged_metadata_is_written_again(tmp_path: Path) -> None:
     build = begin_store(tmp_path, make_spec())
     manifest = fill_store(build)
@@ -176,125 +203,6 @@ def test_a_file_without_a_record_is_adopted_or_replaced(tmp_path: Path) -> None:
     write(build, 0)
     assert adopted.stat().st_ino == inode
     assert missing_shards(build) == [1, 2]
-
-
-class Quick(Failing):
-    """Fails as told; leaves out what would only make this test slow: fsyncs, questions."""
-
-    def __getattribute__(self, name: str) -> Any:
-        if name in ("stat", "listdir"):
-            return getattr(os, name)
-        made = super().__getattribute__(name)
-        if name != "fsync":
-            return made
-
-        def fsync(handle: int) -> None:
-            real, os.fsync = os.fsync, lambda _: None
-            try:
-                made(handle)
-            finally:
-                os.fsync = real
-
-        return fsync
-
-
-def build_small(root: Path) -> StoreManifest:
-    spec = make_spec(3)
-    return fill_store(begin_store(root, spec))
-
-
-def test_failure_of_any_call_is_typed_and_the_build_resumes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    count = Quick("any", -1, 0)
-    monkeypatch.setattr(files, "system", count)
-    truth = build_small(tmp_path / "truth")
-    calls, failed = count.made["any"], 0
-    for nth in range(1, calls + 1):
-        root = tmp_path / str(nth)
-        code = (errno.ENOSPC, errno.EIO, errno.EACCES)[nth % 3]
-        monkeypatch.setattr(files, "system", Quick("any", nth, code))
-        try:
-            manifest = build_small(root)
-        except PiCacheError as error:
-            failed += 1
-            assert isinstance(error, OSError) and str(tmp_path) in str(error)
-        else:
-            assert manifest.digest == truth.digest
-        monkeypatch.setattr(files, "system", Quick("any", -1, 0))
-        assert build_small(root).digest == truth.digest
-        assert verify(root / "stores" / truth.key) == []
-    assert calls > 200 and failed > calls // 2
-
-
-BUILDER = """
-import sys
-from pathlib import Path
-from tests.pi_cache.made import begin_store, fill_store, make_spec
-from pi_cache.layout import Layout
-build = begin_store(Path(sys.argv[1]), make_spec(200), Layout(shard_samples=4, chunk_samples=4))
-print("begun", flush=True)
-fill_store(build)
-print("finished", flush=True)
-"""
-
-
-def wait_for_records(path: Path, count: int) -> None:
-    """Return when so many shards are recorded."""
-    stop = time.monotonic() + 60
-    while len(list(path.glob("ledger/0*.json"))) < count:
-        assert time.monotonic() < stop, f"{count} records never appeared"
-
-
-def test_kill_and_resume_gives_the_same_store(tmp_path: Path) -> None:
-    spec, layout = make_spec(200), Layout(shard_samples=4, chunk_samples=4)
-    truth = fill_store(begin_store(tmp_path / "truth", spec, layout))
-    root = tmp_path / "root"
-    path = root / "stores" / spec.key
-    for records in (1, 7, 16, 30):
-        with subprocess.Popen(
-            [sys.executable, "-c", BUILDER, str(root)], stdout=subprocess.PIPE, cwd=ROOT
-        ) as process:
-            wait_for_records(path, records)
-            process.send_signal(signal.SIGKILL)
-        assert process.returncode == -signal.SIGKILL
-        assert not (path / "manifest.json").exists()
-        build = open_build(path)
-        assert len(missing_shards(build)) <= build.shards - records
-    manifest = fill_store(begin_store(root, spec, layout))
-    assert (manifest.digest, manifest.files) == (truth.digest, truth.files)
-    assert verify(path) == []
-
-
-def race(root: Path, answer: Any) -> None:
-    layout = Layout(shard_samples=4, chunk_samples=4)
-    manifest = fill_store(begin_store(root, make_spec(200), layout))
-    answer.send((manifest.key, manifest.digest, manifest.created))
-
-
-def test_racing_builders_end_with_one_store(tmp_path: Path) -> None:
-    """Two of four are killed on the way."""
-    context = multiprocessing.get_context("spawn")
-    path = tmp_path / "stores" / make_spec(200).key
-    pipes = [context.Pipe(duplex=False) for _ in range(4)]
-    racers = [context.Process(target=race, args=(tmp_path, pipe[1])) for pipe in pipes]
-    for racer in racers:
-        racer.start()
-    for records, racer in ((3, racers[0]), (12, racers[1])):
-        wait_for_records(path, records)
-        racer.kill()
-    seen = set()
-    for receiver, _ in pipes[2:]:
-        assert receiver.poll(60)
-        seen.add(receiver.recv())
-    for racer in racers:
-        racer.join()
-    assert [racer.exitcode for racer in racers] == [-signal.SIGKILL] * 2 + [0] * 2
-    assert len(seen) == 1
-    assert verify(path) == []
-    np.testing.assert_array_equal(
-        open_store(path).read_all("images"), make_columns(make_spec(200))["images"]
-    )
 
 
 def test_a_record_that_changed_since_it_was_judged_stays(tmp_path: Path) -> None:

@@ -9,12 +9,14 @@ import secrets
 import socket
 import subprocess
 import sys
+import types
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from pi_cache import catalogue, files, open_store
+from pi_cache import catalogue, failures, files, open_store
 from pi_cache.errors import (
     AlreadyPublished,
     PiCacheError,
@@ -67,23 +69,71 @@ def test_publish_many_publishes_what_it_can(tmp_path: Path) -> None:
     assert [(tmp_path / name).read_bytes() for name in "abc"] == [b"a", b"old", b"c"]
 
 
-@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
+FULL = {errno.ENOSPC: "free some space", errno.EDQUOT: "your quota", errno.EFBIG: "ulimit -f"}
+
+
+@pytest.mark.parametrize("code", FULL)
 def test_full_is_told_apart(place: Path, monkeypatch: pytest.MonkeyPatch, code: int) -> None:
-    monkeypatch.setattr(files, "system", Failing("write", 1, code))
-    with pytest.raises(StorageFull, match="free some space") as caught:
+    system = Failing("write", 1, code)
+    monkeypatch.setattr(files, "system", system)
+    with pytest.raises(StorageFull, match=FULL[code]) as caught:
         publish(place)
     assert caught.value.errno == code
+    assert system.made["write"] == 1
     assert not place.exists()
 
 
-@pytest.mark.parametrize("code", [errno.EACCES, errno.EROFS, errno.EMFILE])
-def test_failure_names_path_and_call(
+@pytest.mark.parametrize(
+    ("inodes", "said"), [(5, "4,096,000 bytes are free there"), (0, "no inodes left")]
+)
+def test_what_there_is_too_little_of(
+    place: Path, monkeypatch: pytest.MonkeyPatch, inodes: int, said: str
+) -> None:
+    found = types.SimpleNamespace(f_files=9, f_favail=inodes, f_bavail=1000, f_frsize=4096)
+    monkeypatch.setattr(os, "statvfs", lambda path: found)
+    monkeypatch.setattr(files, "system", Failing("write", 1, errno.ENOSPC))
+    with pytest.raises(StorageFull, match=f"No space left on device; .*{said}"):
+        publish(place)
+
+
+def test_full_where_nothing_can_be_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(path: Path) -> None:
+        raise OSError(errno.ENOSYS, "")
+
+    monkeypatch.setattr(os, "statvfs", fails)
+    assert failures.full(Path("/a/b")) == "free some space and run the command again"
+
+
+REMEDIES = {
+    errno.EACCES: "check the permissions",
+    errno.EPERM: "check the permissions",
+    errno.EROFS: "read-only",
+    errno.EMFILE: "ulimit -n",
+    errno.ENFILE: "fs.file-max",
+    errno.EIO: "run pi-cache verify",
+    errno.ENOTCONN: "network file system",
+    errno.ENAMETOOLONG: "a shorter name",
+    errno.ELOOP: "symbolic links",
+    errno.ENOTDIR: "a file stands in place of a folder",
+    9999: "Unknown error 9999$",
+}
+
+
+@pytest.mark.parametrize("code", REMEDIES)
+def test_failure_names_path_call_and_remedy(
     place: Path, monkeypatch: pytest.MonkeyPatch, code: int
 ) -> None:
     place.parents[1].mkdir()
     monkeypatch.setattr(files, "system", Failing("mkdir", 1, code))
-    with pytest.raises(StorageFailed, match="tmp: mkdir failed"):
+    with pytest.raises(StorageFailed, match=f"tmp: mkdir failed: .*{REMEDIES[code]}") as caught:
         publish(place)
+    assert caught.value.errno == code
+
+
+def test_every_remedy_is_of_a_number_and_a_sentence() -> None:
+    assert {name for name in failures.REMEDIES if not hasattr(errno, name)} == set()
+    assert all(len(remedy) > 20 for remedy in failures.REMEDIES.values())
+    assert failures.FULL - {errno.ENOSPC} <= failures.BY_NUMBER.keys()
 
 
 @pytest.mark.parametrize("code", [errno.EINTR, errno.ESTALE, errno.EAGAIN])
@@ -96,14 +146,133 @@ def test_passing_failures_are_retried(
     assert place.read_bytes() == b"content"
 
 
-def test_failed_fsync_writes_a_new_file(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+class Lossy(files.System):
+    """The system, of which fsync or close of the first files fails."""
+
+    def __init__(self, call: str, times: int, code: int) -> None:
+        self.call, self.times, self.code = call, times, code
+        self.written: list[str] = []
+
+    def open(self, path: Path, flags: int, mode: int) -> int:  # type: ignore[override]
+        if flags & os.O_CREAT:
+            self.written.append(path.name)
+        return os.open(path, flags, mode)
+
+    def fsync(self, handle: int) -> None:  # type: ignore[override]
+        os.fsync(handle)
+        self.fail("fsync")
+
+    def close(self, handle: int) -> None:  # type: ignore[override]
+        os.close(handle)
+        self.fail("close")
+
+    def fail(self, call: str) -> None:
+        if call == self.call and 0 < len(self.written) <= self.times:
+            raise OSError(self.code, os.strerror(self.code))
+
+
+@pytest.fixture
+def ready(place: Path) -> Path:
+    """A file whose folders are there."""
     place.parent.mkdir(parents=True)
     (place.parents[1] / "tmp").mkdir()
-    system = Failing("fsync", 1, errno.EIO)
+    return place
+
+
+@pytest.mark.parametrize("code", [errno.EIO, errno.EINTR, errno.ESTALE, errno.EAGAIN, 9999])
+@pytest.mark.parametrize("call", ["fsync", "close"])
+def test_a_file_that_may_be_lost_is_written_anew(
+    ready: Path, monkeypatch: pytest.MonkeyPatch, call: str, code: int
+) -> None:
+    system = Lossy(call, 2, code)
     monkeypatch.setattr(files, "system", system)
-    publish(place)
-    assert place.read_bytes() == b"content"
-    assert system.made["write"] == 2
+    publish(ready)
+    assert ready.read_bytes() == b"content"
+    assert len(set(system.written)) == len(system.written) == 3
+    assert list((ready.parents[1] / "tmp").iterdir()) == []
+
+
+@pytest.mark.parametrize("call", ["fsync", "close"])
+def test_a_file_is_written_anew_at_most_twice(
+    ready: Path, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    system = Lossy(call, 3, errno.EIO)
+    monkeypatch.setattr(files, "system", system)
+    with pytest.raises(StorageFailed, match=f"{call} failed"):
+        publish(ready)
+    assert len(system.written) == 3
+    assert set(ready.parents[1].rglob("*")) == {ready.parent, ready.parents[1] / "tmp"}
+
+
+@pytest.mark.parametrize(
+    "code", [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EFBIG]
+)
+@pytest.mark.parametrize("call", ["fsync", "close"])
+def test_what_is_final_is_not_written_anew(
+    ready: Path, monkeypatch: pytest.MonkeyPatch, call: str, code: int
+) -> None:
+    system = Lossy(call, 1, code)
+    monkeypatch.setattr(files, "system", system)
+    with pytest.raises(StorageFailed, match=f"{call} failed"):
+        publish(ready)
+    assert len(system.written) == 1 and not ready.exists()
+
+
+@pytest.mark.parametrize("use", [files.read_bytes, files.digest, files.sync_directory, publish])
+def test_what_went_stale_is_opened_again(
+    ready: Path, monkeypatch: pytest.MonkeyPatch, use: Callable[[Path], object]
+) -> None:
+    """Trying the same handle again does not help."""
+
+    class Stale(files.System):
+        stale: int | None = None
+
+        def open(self, *arguments: Any) -> int:  # type: ignore[override]
+            handle = os.open(*arguments)
+            writing = arguments[1] & os.O_CREAT
+            self.stale = handle if self.stale is None and not writing else self.stale
+            return handle
+
+        def read(self, handle: int, count: int) -> bytes:  # type: ignore[override]
+            self.fail(handle)
+            return os.read(handle, count)
+
+        def fsync(self, handle: int) -> None:  # type: ignore[override]
+            self.fail(handle)
+            os.fsync(handle)
+
+        def close(self, handle: int) -> None:  # type: ignore[override]
+            os.close(handle)
+            self.stale = -1 if handle == self.stale else self.stale
+
+        def fail(self, handle: int) -> None:
+            if handle == self.stale:
+                raise OSError(errno.ESTALE, "stale")
+
+    if use is not publish:
+        publish(ready)
+    expected = use(ready.parent if use is files.sync_directory else ready)
+    ready.unlink() if use is publish else None
+    system = Stale()
+    monkeypatch.setattr(files, "system", system)
+    assert use(ready.parent if use is files.sync_directory else ready) == expected
+    assert system.stale == -1
+    assert ready.read_bytes() == b"content"
+
+
+def test_what_moved_although_the_reply_was_lost_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class LostReply(files.System):
+        def rename(self, source: Path, target: Path) -> None:  # type: ignore[override]
+            source.rename(target)  # the second time there is nothing left to move
+            raise OSError(errno.EINTR, "lost")
+
+    path = tmp_path / "file"
+    path.write_bytes(b"old")
+    monkeypatch.setattr(files, "system", LostReply())
+    aside = files.move_aside(path, tmp_path / "quarantine")
+    assert aside is not None and aside.read_bytes() == b"old"
 
 
 def test_lost_reply_of_link_is_no_failure(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -233,9 +402,11 @@ def test_every_name_is_made_durable(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     for i, folder in named:
         assert ("fsync", folder) in system.log[i:], folder
     last = max(i for i, folder in named if folder == build.path)
-    folders = {build.path / name for name in ("data.zarr", "data.zarr/images", "ledger")}
-    folders |= {build.path, build.path.parent, tmp_path / "cache"}
-    assert folders <= {path for what, path in system.log[last:] if what == "fsync"}
+    inside = {build.path / name for name in ("data.zarr", "data.zarr/images", "ledger")}
+    before = max(i for i, folder in named[:-1] if folder in inside)
+    assert inside <= {path for what, path in system.log[before:last] if what == "fsync"}
+    outside = {build.path, build.path.parent, tmp_path / "cache", tmp_path}
+    assert outside <= {path for what, path in system.log[last:] if what == "fsync"}
 
 
 def test_a_name_is_durable_before_the_call_returns(
@@ -264,7 +435,7 @@ def test_a_temporary_never_overwrites(place: Path, monkeypatch: pytest.MonkeyPat
     taken.write_bytes(b"of another")
     with pytest.raises(StorageFailed, match="open failed: File exists"):
         publish(place)
-    assert not place.exists()
+    assert not place.exists() and taken.read_bytes() == b"of another"
 
 
 def test_what_cannot_be_put_back_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -283,7 +454,7 @@ def test_a_message_does_not_begin_with_a_number(
     place: Path, monkeypatch: pytest.MonkeyPatch, code: int
 ) -> None:
     monkeypatch.setattr(files, "system", Failing("open", 1, code))
-    with pytest.raises((StorageFailed, StorageFull), match=r"^/.*: open failed") as caught:
+    with pytest.raises(StorageFailed, match=r"^/.*: open failed") as caught:
         publish(place)
     assert str(caught.value).startswith(str(place.parents[2]))
     assert caught.value.errno == code

@@ -43,6 +43,7 @@ DAMAGES: dict[str, Callable[[Path], object]] = {
     "deep": lambda path: path.write_bytes(b"[" * 100_000),
     "deleted": lambda path: path.unlink(),
     "version bit": flip_version,
+    "space": lambda path: path.write_bytes(path.read_bytes() + b" "),
 }
 
 
