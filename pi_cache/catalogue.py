@@ -17,6 +17,7 @@ from pi_cache import files
 from pi_cache.errors import (
     CorruptStore,
     PiCacheError,
+    StorageFailed,
     StoreNotFound,
     UnfinishedStore,
     UnsupportedFormat,
@@ -33,8 +34,8 @@ KEY_LENGTH = 64
 class Entry:
     """One folder under `stores`.
 
-    state: `finished`, `unfinished`, `damaged`, or `newer` (of a release after this one); problem
-    says why it is not finished.
+    state: `finished`, `unfinished`, `damaged`, `unreadable` (the file system refuses), or `newer`
+    (of a release after this one); problem says why it is not finished.
     """
 
     key: str
@@ -80,15 +81,22 @@ def _state(error: PiCacheError) -> str:
     """The state of a store whose document could not be read."""
     if isinstance(error, UnsupportedFormat):
         return "newer"
+    if isinstance(error, StorageFailed):
+        return "unreadable"
     return "unfinished" if isinstance(error, FileNotFoundError) else "damaged"
 
 
 def core_seconds(entry: Entry) -> float:
-    """Seconds that one core took for what a store holds: what is lost with it, and saved by it."""
+    """Seconds that one core took for what a store holds: what is lost with it, and saved by it.
+
+    As far as its files can be read.
+    """
     if entry.manifest is not None:
         return float(sum(entry.manifest.seconds.values()))
-    total = 0.0
-    for place in files.listing(entry.path / "ledger"):
+    total, places = 0.0, []
+    with suppress(StorageFailed):
+        places = files.listing(entry.path / "ledger")
+    for place in places:
         with suppress(FileNotFoundError, PiCacheError, *MALFORMED):
             total += sum(ShardRecord.from_bytes(files.read_bytes(place)).seconds.values())
     return total

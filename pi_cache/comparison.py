@@ -8,6 +8,7 @@ from typing import Any
 
 from pi_cache.catalogue import Entry
 from pi_cache.errors import StoreNotFound
+from pi_cache.manifest import StoreManifest
 from pi_cache.query import field_values
 from pi_cache.specs import StoreSpec, differences
 
@@ -16,17 +17,23 @@ Pairs = Mapping[str, tuple[Any, Any]]
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """fields: of the key, by dotted name, with both values. beside: what is no part of the key."""
+    """fields: of the key, by dotted name, with both values. beside: what is no part of the key.
+
+    finished: whether both stores are, so that more than the spec is known of them.
+    """
 
     fields: Pairs
     beside: Pairs
+    finished: bool = True
 
     @property
     def verdict(self) -> str:
         """What the differences amount to, "" where the fields say all there is to say."""
         parts = {name.partition(".")[0] for name in self.fields}
         if not self.fields and not self.beside:
-            return "they are the same"
+            return "they are the same" if self.finished else "the specs are the same"
+        if not self.fields and not self.finished:
+            return "one key, and only the specs are compared: not both are finished"
         if not self.fields and "digest" in self.beside:
             return "one key and other bytes: by other versions of libraries, or one is damaged"
         if not self.fields:
@@ -48,11 +55,13 @@ def compare(one: Entry, other: Entry) -> Comparison:
     """
     mine, theirs = _spec(one), _spec(other)
     fields = differences(mine, theirs)
-    beside = _pairs(field_values(mine) | _built(one), field_values(theirs) | _built(other))
+    beside = _pairs(field_values(mine), field_values(theirs))
+    if one.manifest is not None and other.manifest is not None:
+        beside |= _pairs(_built(one.manifest), _built(other.manifest))
     beside = {name: pair for name, pair in beside.items() if name not in fields}
     if fields or any(name.partition(".")[0] in ("layout", "arrays") for name in beside):
         beside.pop("digest", None)  # of other files
-    return Comparison(fields, beside)
+    return Comparison(fields, beside, None not in (one.manifest, other.manifest))
 
 
 def _pairs(mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
@@ -61,11 +70,8 @@ def _pairs(mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> dict[str, tupl
     return {name: (a, b) for name, (a, b) in pairs.items() if a != b}
 
 
-def _built(entry: Entry) -> dict[str, Any]:
+def _built(manifest: StoreManifest) -> dict[str, Any]:
     """How a finished store was built, by dotted name."""
-    manifest = entry.manifest
-    if manifest is None:
-        return {}
     arrays = ", ".join(f"{column.name} {column.dtype}" for column in manifest.columns)
     return {
         **{f"layout.{name}": value for name, value in manifest.layout.to_dict().items()},

@@ -12,6 +12,7 @@ from pi_cache.catalogue import find, unique
 from pi_cache.errors import (
     AlreadyPublished,
     CorruptStore,
+    StorageFailed,
     StoreNotFound,
     UnsupportedFormat,
 )
@@ -55,9 +56,9 @@ def is_pinned(root: Path, key: str) -> bool:
 
 
 def pin(root: Path, store: str, note: str = "") -> Pin:
-    """Pin the store of a key, or of the start of one, durably.
+    """Pin the store of a key, or of the start of one, durably; the pin that it has now.
 
-    Raises StoreNotFound, AlreadyPublished where it is pinned in other words.
+    Raises StoreNotFound, AlreadyPublished where somebody else pinned it, or for another reason.
     """
     path = find(root, store)
     made = Pin(key=path.name, who=_user(), note=note, created=now())
@@ -66,6 +67,8 @@ def pin(root: Path, store: str, note: str = "") -> Pin:
         files.publish(place, made.to_bytes(), temporary=root / TEMPORARY)
     except AlreadyPublished as error:
         old = _read_pin(place)
+        if (old.who, old.note) == (made.who, note):
+            return old
         raise AlreadyPublished(
             f"{path.name[:12]} is {old} already, since {old.created}; unpin it first to change that"
         ) from error
@@ -90,7 +93,7 @@ def unpin(root: Path, store: str) -> str | None:
 def _read_pin(place: Path) -> Pin:
     try:
         return Pin.from_bytes(files.read_bytes(place))
-    except (CorruptStore, UnsupportedFormat, FileNotFoundError):
+    except (CorruptStore, UnsupportedFormat, StorageFailed, FileNotFoundError):
         return Pin(key=place.stem, note=UNREADABLE)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pi_cache.catalogue import Entry
@@ -43,17 +43,25 @@ def parse_condition(word: str) -> Condition:
 def select(entries: Iterable[Entry], conditions: Sequence[Condition]) -> list[Entry]:
     """The stores that meet every condition.
 
-    Raises InvalidSpec for a field that none of them has, with the nearest one.
+    Of a store whose spec cannot be read only key and state are known, and no other condition is
+    met. Raises InvalidSpec for a field that none of them has, with the nearest one.
     """
-    held = [(entry, _values(entry)) for entry in entries if entry.spec is not None]
+    held = [(entry, _values(entry)) for entry in entries]
     known = {name for _, values in held for name in values}
-    named = [Condition(full_name(c.field, known), c.operator, c.text) for c in conditions if known]
-    return [entry for entry, values in held if all(c.holds(values) for c in named)]
+    if any(entry.spec is not None for entry, _ in held):
+        conditions = [replace(c, field=full_name(c.field, known)) for c in conditions]
+    return [
+        entry
+        for entry, values in held
+        if all(
+            (entry.spec is not None or c.field in values) and c.holds(values) for c in conditions
+        )
+    ]
 
 
 def _values(entry: Entry) -> dict[str, Any]:
-    assert entry.spec is not None
-    return {"key": entry.key, "state": entry.state, **field_values(entry.spec)}
+    values = {"key": entry.key, "state": entry.state}
+    return values if entry.spec is None else values | field_values(entry.spec)
 
 
 def field_values(spec: StoreSpec) -> dict[str, Any]:

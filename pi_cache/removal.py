@@ -16,7 +16,7 @@ from pathlib import Path
 from pi_cache import files
 from pi_cache.catalogue import core_seconds, read_entry
 from pi_cache.checked import forget
-from pi_cache.errors import RemovalRefused
+from pi_cache.errors import PiCacheError, RemovalRefused, StorageFailed
 from pi_cache.folders import Extent, Folder, Gone, opened
 from pi_cache.pins import Pin, is_pinned, read_pins
 from pi_cache.quantities import seconds_text
@@ -24,6 +24,9 @@ from pi_cache.root import PINS, RECORD, STORES, TEMPORARY, TRASH, require_root
 
 YOUNG = 3600.0
 """Seconds without a change after which no build is thought to be at work in a store."""
+
+SHOWN = 3
+"""Problems that a message tells in full."""
 
 KEY = re.compile(r"[0-9a-f]{64}")
 TRASHED = re.compile(rf"({KEY.pattern}|{re.escape(RECORD)})\.[0-9a-f]{{16}}")
@@ -74,7 +77,7 @@ def removable(root: Path, keys: Sequence[str], *, young: bool = False) -> list[T
     Raises RemovalRefused with every reason against it.
     """
     with _known(root) as folder, folder.inner(STORES) as stores:
-        now, pins = files.clock(root / TEMPORARY), read_pins(root)
+        now, pins = files.clock(root), read_pins(root)
         found = [_store(stores, key, now) for key in dict.fromkeys(keys)]
         reasons = [_refusal(target, pins, now, young=young) for target in found]
         if any(reasons):
@@ -94,7 +97,7 @@ def collectable(
     """
     limit = float("inf") if older_than is None else older_than
     with _known(root) as folder:
-        now, pins = files.clock(root / TEMPORARY), read_pins(root)
+        now, pins = files.clock(root), read_pins(root)
         garbage = [*_trash(folder, pins, now), *_temporaries(folder, (), now)]
         found = _stores(folder, now)
         kept = {t.key: reason for t in found if (reason := _refusal(t, pins, now))}
@@ -113,36 +116,71 @@ def collectable(
 def remove(root: Path, targets: Sequence[Target], *, young: bool = False) -> None:
     """Remove what `removable` or `collectable` found.
 
-    Each store is looked at once more, just before it goes. Raises RemovalRefused, in the end, for
-    those that are pinned or in use by now.
+    Each store is looked at once more, just before it goes. What cannot be removed stops nothing
+    else. Raises RemovalRefused, in the end, for stores that are pinned or in use by now, and
+    StorageFailed for what the file system does not let go.
     """
-    reasons = []
+    places: dict[str, list[tuple[str, ...]]] = {}
+    for target in targets:
+        if target.key:
+            places.setdefault(target.key, []).append(target.place)
+    problems: list[PiCacheError] = []
     with _known(root) as folder:
-        now = files.clock(root / TEMPORARY)
-        for key in dict.fromkeys(target.key for target in targets if target.key):
-            with folder.inner(STORES) as stores:
-                found = _store(stores, key, now)
-            if found.what == "absent":  # another removal was faster
-                continue
-            reason = _refusal(found, read_pins(root), now, young=young)
-            places = [target.place for target in targets if target.key == key]
-            reason = reason or _remove(root, folder, places)
-            reasons += [reason] if reason else []
+        now = files.clock(root)
+        for key, inside in places.items():
+            with _gathered(problems):
+                _remove(root, folder, key, inside, now, young=young)
         for target in targets:
             if target.place[0] == TEMPORARY:
-                _delete(folder, target.place)
-        _empty_trash(root, folder)
-    if reasons:
-        raise RemovalRefused("; ".join(reasons))
+                with _gathered(problems):
+                    _delete(folder, target.place)
+        _empty_trash(root, folder, problems)
+    _raise(problems)
 
 
-def _remove(root: Path, folder: Folder, places: Sequence[tuple[str, ...]]) -> str:
-    """Remove one store, or some of what lies in it; why it was not, "" where it was."""
+def _remove(
+    root: Path, folder: Folder, key: str, places: Sequence[tuple[str, ...]], now: float, *,
+    young: bool,
+) -> None:  # fmt: skip
+    """Remove one store, or some of what lies in it. Raises RemovalRefused, StorageFailed."""
+    with folder.inner(STORES) as stores:
+        found = _store(stores, key, now)
+    if found.what == "absent":  # another removal was faster
+        return
+    if reason := _refusal(found, read_pins(root), now, young=young):
+        raise RemovalRefused(reason)
     if len(places[0]) == 2:
-        return _retire(root, folder, places[0][1])
+        return _retire(root, folder, key)
     for place in places:
         _delete(folder, place)
-    return ""
+
+
+def first_of(problems: Sequence[object]) -> str:
+    """The first of many problems in full, and how many more there are."""
+    more = len(problems) - SHOWN
+    return "; ".join(map(str, problems[:SHOWN])) + (f"; and {more} more" if more > 0 else "")
+
+
+@contextmanager
+def _gathered(problems: list[PiCacheError]) -> Iterator[None]:
+    """Keep what goes wrong for the end."""
+    try:
+        yield
+    except (RemovalRefused, StorageFailed) as error:
+        problems.append(error)
+
+
+def _raise(problems: Sequence[PiCacheError]) -> None:
+    """Raise what was gathered as one error: the first, with the words of the others."""
+    if len(problems) < 2:
+        for problem in problems:
+            raise problem
+        return
+    text = f"{first_of(problems)}; all else is removed"
+    first = problems[0]
+    if isinstance(first, StorageFailed):
+        raise files.failure(type(first), first.errno, text) from first
+    raise RemovalRefused(text) from first
 
 
 @contextmanager
@@ -161,6 +199,8 @@ def _known(root: Path) -> Iterator[Folder]:
 
 def _refusal(target: Target, pins: Mapping[str, Pin], now: float, *, young: bool = False) -> str:
     """Why a store must stay; "" where nothing speaks against removing it."""
+    if target.key and KEY.fullmatch(target.key) is None:
+        return f"{target.key!r} is no key, so no build made it: look at it and remove it by hand"
     if target.what in ("absent", "link", "file"):
         is_what = "gone" if target.what == "absent" else f"a {target.what} and no folder"
         return f"{target.name} is {is_what}: nothing is removed"
@@ -242,7 +282,7 @@ def _is_refuse(root: Folder, name: str, pins: Mapping[str, Pin]) -> bool:
     return key not in pins or files.exists(root.path / STORES / key)
 
 
-def _retire(root: Path, folder: Folder, key: str) -> str:
+def _retire(root: Path, folder: Folder, key: str) -> None:
     """Rename a store into the trash, and back where it has been pinned meanwhile; see `_remove`."""
     files.make_directory(root / TRASH)
     name = f"{key}.{secrets.token_hex(8)}"
@@ -250,19 +290,19 @@ def _retire(root: Path, folder: Folder, key: str) -> str:
         stores.move(key, trash, name)
         if is_pinned(root, key):
             trash.move(name, stores, key)
-            return f"{key[:12]} was pinned a moment ago, and is kept"
+            raise RemovalRefused(f"{key[:12]} was pinned a moment ago, and is kept")
     forget(root / STORES / key)
-    return ""
 
 
-def _empty_trash(root: Path, folder: Folder) -> None:
+def _empty_trash(root: Path, folder: Folder, problems: list[PiCacheError]) -> None:
     """Delete what lies in the trash; of a store first what makes it one."""
     if folder.kind(TRASH) != "folder":
         return
     with folder.inner(TRASH) as trash:
         for name in trash.names():
-            if _is_refuse(folder, name, read_pins(root)):
-                trash.delete(name, first="manifest.json")
+            with _gathered(problems):
+                if _is_refuse(folder, name, read_pins(root)):
+                    trash.delete(name, first="manifest.json")
 
 
 def _delete(folder: Folder, place: Sequence[str]) -> None:

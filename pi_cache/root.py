@@ -59,13 +59,16 @@ def check_root(root: Path) -> None:
 
 
 def ensure_root(root: Path) -> None:
-    """Make a folder a cache root, durably, if it is none. Raises UnsupportedFormat."""
+    """Make a folder a cache root, durably, if it is none. Raises UnsupportedFormat.
+
+    The trash is made too, while there is room for it: a removal has to work on a full disk.
+    """
     for _ in range(ATTEMPTS):
         try:
-            if read_record(root) is not None:
-                return
-            record = RootRecord().to_bytes()
-            return files.publish(root / RECORD, record, temporary=root / TEMPORARY)
+            if read_record(root) is None:
+                record = RootRecord().to_bytes()
+                files.publish(root / RECORD, record, temporary=root / TEMPORARY)
+            return files.make_directory(root / TRASH)
         except CorruptStore:
             files.move_aside(root / RECORD, root / TRASH)
         except AlreadyPublished:

@@ -13,8 +13,9 @@ import hashlib
 import json
 import math
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
+from functools import cache
 from typing import Any, Self
 
 from pi_cache.errors import InvalidSpec, UnsupportedFormat
@@ -47,6 +48,11 @@ ROW_ORDERS = ("ascending", "descending")
 ROUNDINGS = ("nearest", "truncate")
 DTYPES = ("float16", "float32", "float64", "uint8")
 PRECISIONS = ("float64", "float32")
+AUDITS = ("none", "passed", "failed")
+UNKNOWN = "unknown"
+"""What is said of a field that nobody stated of imported images."""
+COMPUTED = "computed"
+"""The origin of a store whose images were computed from its source."""
 
 
 def default_engine(filtration: str, homology: tuple[int, ...]) -> str:
@@ -86,6 +92,10 @@ class _Checks:
         if not holds:
             self.problems.append(problem)
 
+    def text(self, field_name: str, value: object) -> None:
+        if not isinstance(value, str):
+            self.problems.append(f"{field_name} must be text, got {value!r:.50}")
+
     def choice(self, field_name: str, value: object, choices: tuple[str, ...]) -> None:
         if value not in choices:
             near = difflib.get_close_matches(str(value), choices, n=1)
@@ -103,8 +113,8 @@ def _number(value: Any, name: str) -> float:
     """A finite float; -0.0 becomes 0.0 so that both have one key."""
     try:
         number = float(value)
-    except (TypeError, ValueError):
-        raise InvalidSpec(f"{name} must be a number, got {value!r}") from None
+    except (TypeError, ValueError, OverflowError):
+        raise InvalidSpec(f"{name} must be a number, got {value!r:.50}") from None
     if not math.isfinite(number):
         raise InvalidSpec(f"{name} must be finite, got {value!r}")
     return number + 0.0
@@ -143,13 +153,8 @@ class _Spec:
         unknown = [_unknown(name, known) for name in document if name not in known]
         if unknown:
             raise InvalidSpec(f"{cls.__name__}: " + "; ".join(unknown))
-        hints = typing.get_type_hints(cls)
-        values = {
-            name: hints[name].from_dict(value)
-            if isinstance(value, Mapping) and hasattr(hints[name], "from_dict")
-            else value
-            for name, value in document.items()
-        }
+        hints = _hints(typing.cast(Any, cls))
+        values = {name: _parsed(hints[name], value) for name, value in document.items()}
         try:
             return cls(**values)
         except TypeError as error:
@@ -163,9 +168,24 @@ class _Spec:
         object.__setattr__(self, name, value)
 
 
+@cache
+def _hints(spec: type[_Spec]) -> dict[str, Any]:
+    """The types of a spec's fields; finding them takes longer than all else of reading one."""
+    return typing.get_type_hints(spec)
+
+
 def _unknown(name: str, known: set[str]) -> str:
     near = difflib.get_close_matches(name, sorted(known), n=1)
     return f"unknown field {name!r}" + (f"; did you mean {near[0]!r}?" if near else "")
+
+
+def _parsed(hint: Any, value: Any) -> Any:
+    """A mapping as the spec that a field is to hold; any other value as it is."""
+    if isinstance(value, Mapping):
+        for kind in (hint, *typing.get_args(hint)):  # a spec, or a spec or None
+            if hasattr(kind, "from_dict"):
+                return kind.from_dict(value)
+    return value
 
 
 def _plain(value: Any) -> Any:
@@ -198,11 +218,18 @@ class SourceSpec(_Spec):
     def __post_init__(self) -> None:
         self._set("samples", _whole(self.samples, "samples"))
         self._set("channels", _whole(self.channels, "channels"))
+        if self.limit is not None:
+            self._set("limit", _whole(self.limit, "limit"))
         checks = _Checks("SourceSpec")
+        for name in ("kind", "fingerprint", "location", "split"):
+            checks.text(name, getattr(self, name))
+        checks.that(isinstance(self.options, Mapping), f"options must be named, got {self.options}")
         checks.choice("sample", self.sample, SAMPLE_KINDS)
         checks.that(self.samples > 0, f"samples must be at least 1, got {self.samples}")
         checks.that(self.channels > 0, f"channels must be at least 1, got {self.channels}")
-        checks.that(len(self.fingerprint) == 64, "fingerprint must be a SHA-256 in hexadecimal")
+        checks.that(
+            len(str(self.fingerprint)) == 64, "fingerprint must be a SHA-256 in hexadecimal"
+        )
         checks.done()
 
     def identity(self) -> dict[str, Any]:
@@ -412,11 +439,48 @@ def _parse_essential(value: str) -> str:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OriginSpec(_Spec):
+    """Where images come from that were not computed here, and what is known of how they were made.
+
+    kind: `imported`. format: what they were read from, such as `png-tree`. given: the fields of the
+    diagram and image spec that somebody stated, such as `image.sigma`; pixels and dtype are always
+    known. audit: whether recomputed samples agreed with them; `none` where that was not tried.
+    """
+
+    kind: str = "imported"
+    format: str
+    given: tuple[str, ...] = ()
+    audit: str = "none"
+
+    def __post_init__(self) -> None:
+        seen = ("image.dtype", "image.pixels")
+        self._set("given", tuple(sorted({*self.given, *seen})))
+        checks = _Checks("OriginSpec")
+        checks.choice("kind", self.kind, ("imported",))
+        checks.text("format", self.format)
+        checks.choice("audit", self.audit, AUDITS)
+        for name in self.given:
+            if name not in STATEABLE:
+                checks.that(False, f"given: {_unknown(name, set(STATEABLE))}")
+        checks.done()
+
+
+STATEABLE = tuple(
+    f"{part}.{f.name}"
+    for part, kind in (("diagram", DiagramSpec), ("image", ImageSpec))
+    for f in fields(kind)
+)
+"""What can be stated of imported images."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StoreSpec(_Spec):
     """Everything that decides the numbers in a store.
 
     algorithm: the version of what computes them, 0 for that of this release. recipe: the name it
-    was asked for by.
+    was asked for by. origin: None for what was computed from the source. Of an imported store the
+    source is the files that were read, algorithm is 0, and what is not known of diagrams and images
+    is in no document and no key: it reads as the default here, and `known_fields` tells.
     """
 
     source: SourceSpec
@@ -424,12 +488,20 @@ class StoreSpec(_Spec):
     image: ImageSpec
     algorithm: int = 0
     recipe: str = field(default="", compare=False)
+    origin: OriginSpec | None = None
 
     def __post_init__(self) -> None:
+        checks = _Checks("StoreSpec")
+        checks.text("recipe", self.recipe)
+        checks.done()
+        if self.origin is not None:
+            for part, kind in (("diagram", DiagramSpec), ("image", ImageSpec)):
+                self._set(part, kind.from_dict(self._known(part)))
+            self._set("algorithm", 0)
+            return
         computed_by = (self.diagram.engine, self.diagram.filtration)
         current = ALGORITHM_VERSIONS.get(computed_by, ALGORITHM_VERSION)
         self._set("algorithm", _whole(self.algorithm, "algorithm") or current)
-        checks = _Checks("StoreSpec")
         sample, spec = self.source.sample, self.diagram
         path = spec.filtration in ("sublevel", "superlevel")
         checks.that(
@@ -470,7 +542,7 @@ class StoreSpec(_Spec):
     @property
     def key(self) -> str:
         """SHA-256 of the canonical JSON of source, diagram, image and algorithm version."""
-        return canonical_digest({**self._diagram_identity(), "image": self.image.to_dict()})
+        return canonical_digest({**self._diagram_identity(), "image": self._known("image")})
 
     @property
     def diagram_key(self) -> str:
@@ -478,20 +550,52 @@ class StoreSpec(_Spec):
         return canonical_digest(self._diagram_identity())
 
     def _diagram_identity(self) -> dict[str, Any]:
-        return {
+        identity = {
             "algorithm": self.algorithm,
             "source": self.source.identity(),
-            "diagram": self.diagram.to_dict(),
+            "diagram": self._known("diagram"),
         }
+        return identity if self.origin is None else {**identity, "origin": self.origin.to_dict()}
+
+    def _known(self, part: str) -> dict[str, Any]:
+        """The fields of `diagram` or `image` as plain values, without what is not known."""
+        document: dict[str, Any] = getattr(self, part).to_dict()
+        if self.origin is None:
+            return document
+        given = self.origin.given
+        return {name: value for name, value in document.items() if f"{part}.{name}" in given}
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values of what is known. `origin` is left out where there is none."""
+        document = _Spec.to_dict(self)
+        document |= {part: self._known(part) for part in ("diagram", "image")}
+        if self.origin is None:
+            del document["origin"]
+        return document
 
     def to_document(self) -> dict[str, Any]:
         """The stored form, with its format version and key."""
         return {"format_version": SPEC_FORMAT, "key": self.key, **self.to_dict()}
 
+    def to_bytes(self) -> bytes:
+        """The stored file: the document with the SHA-256 of all it says."""
+        document = self.to_document()
+        sealed = {**document, "checksum": canonical_digest(document)}
+        return json.dumps(sealed, indent=1, ensure_ascii=False).encode() + b"\n"
+
     @classmethod
     def from_document(cls, document: Mapping[str, Any]) -> Self:
-        """The spec of a stored document. Raises UnsupportedFormat for another format version."""
+        """The spec of a stored document; one that people write needs neither key nor checksum.
+
+        Raises UnsupportedFormat for another format version, InvalidSpec for all else.
+        """
         content = dict(document)
+        checksum = content.pop("checksum", None)
+        if content.get("format_version") == SPEC_FORMAT and not _fits(checksum, content):
+            raise InvalidSpec(
+                "spec is damaged, or was changed: its content does not have its checksum; remove"
+                " key and checksum from a spec that you changed"
+            )
         version = content.pop("format_version", None)
         if version != SPEC_FORMAT:
             raise UnsupportedFormat(
@@ -504,16 +608,48 @@ class StoreSpec(_Spec):
         return spec
 
 
-def differences(one: _Spec, other: _Spec, prefix: str = "") -> dict[str, tuple[Any, Any]]:
-    """Fields of the key that differ, by dotted name, with both values."""
-    found: dict[str, tuple[Any, Any]] = {}
-    for f in fields(one):
-        mine, theirs = getattr(one, f.name), getattr(other, f.name)
-        if isinstance(mine, _Spec):
-            found.update(differences(mine, theirs, f"{prefix}{f.name}."))
-        elif mine != theirs and f.compare:
-            found[prefix + f.name] = (mine, theirs)
+def known_fields(spec: _Spec, *, key_only: bool = False) -> dict[str, Any]:
+    """Every field by its dotted name; UNKNOWN where an imported store does not know its value.
+
+    A computed store has the origin COMPUTED. key_only: without fields that are no part of the key.
+    """
+    found = dict(_flat(spec, "", key_only=key_only))
+    if isinstance(spec, StoreSpec):
+        found["origin"] = COMPUTED if spec.origin is None else spec.origin.kind
+        if spec.origin is not None:
+            unknown = set(STATEABLE) - set(spec.origin.given)
+            found |= dict.fromkeys((name for name in found if name in unknown), UNKNOWN)
     return found
+
+
+def _flat(spec: _Spec, prefix: str, *, key_only: bool) -> Iterator[tuple[str, Any]]:
+    for f in fields(spec):
+        value = getattr(spec, f.name)
+        if isinstance(value, _Spec):
+            yield from _flat(value, f"{prefix}{f.name}.", key_only=key_only)
+        elif f.compare or not key_only:
+            yield prefix + f.name, value
+
+
+def differences(one: _Spec, other: _Spec, prefix: str = "") -> dict[str, tuple[Any, Any]]:
+    """Fields of the key that differ, by dotted name, with both values; UNKNOWN is one too.
+
+    How images were imported is compared where both were.
+    """
+    mine, theirs = (known_fields(spec, key_only=True) for spec in (one, other))
+    return {
+        prefix + name: (value, theirs[name])
+        for name, value in mine.items()
+        if name in theirs and value != theirs[name]
+    }
+
+
+def _fits(checksum: Any, content: object) -> bool:
+    """Whether a document has no checksum, or the right one."""
+    try:
+        return checksum is None or checksum == canonical_digest(content)
+    except (TypeError, ValueError):  # NaN
+        return False
 
 
 def canonical_json(document: object) -> bytes:

@@ -122,7 +122,7 @@ def collect(
     if max_bytes is not None and found.left > max_bytes:
         raise PiCacheError(
             f"{bytes_text(found.left)} stay, more than {bytes_text(max_bytes)}: "
-            + "; ".join(found.kept.values())
+            + removal.first_of([*found.kept.values()])
         )
 
 
@@ -139,8 +139,8 @@ def budget(size: int | str | None, cache: Path | None, as_json: bool) -> None:
     """Show how much a cache may take, takes and can take; with SIZE, set the most it may take.
 
     A build that would go over the budget is refused before it starts, as is one for which the file
-    system has too little space or too few inodes. A quota of your account is not seen: file systems
-    do not tell it.
+    system has too little space or too few inodes. Builds that run at the same time do not see what
+    the others still need. A quota of your account is not seen: file systems do not tell it.
     """
     root = catalogue.parse_root(cache)
     if size is not None:

@@ -14,11 +14,11 @@ from typing import Any
 
 import click
 
-from pi_cache import catalogue
+from pi_cache import catalogue, files
 from pi_cache.commands.options import cache_option, examples, json_option, say
-from pi_cache.commands.table import table_lines
+from pi_cache.commands.table import printable, table_lines
 from pi_cache.comparison import compare
-from pi_cache.errors import InvalidSpec
+from pi_cache.errors import InvalidSpec, StorageFailed
 from pi_cache.folders import extent_of
 from pi_cache.pins import Pin, read_pins
 from pi_cache.quantities import bytes_text, core_time_text, seconds_text, value_text
@@ -117,7 +117,7 @@ def show(store: str, cache: Path | None, as_json: bool) -> None:
         click.echo(json.dumps(document, ensure_ascii=False))
         return
     for name, value in document.items():
-        click.echo(f"{name:<11} {_text(value)}")
+        click.echo(f"{name:<11} {printable(_text(value))}")
     click.echo(f"open it     pi_cache.open_store({document['path']!r})")
 
 
@@ -186,15 +186,19 @@ def _print_stores(root: Path, entries: Sequence[catalogue.Entry], as_json: bool)
         click.echo(json.dumps(documents, ensure_ascii=False))
         return
     if documents:
-        for line in table_lines([HEADER, *map(_row, documents)], NUMBERS):
+        rows = [_row(document, pins.get(document["key"])) for document in documents]
+        for line in table_lines([HEADER, *rows], NUMBERS):
             click.echo(line)
-    say(f"{len(documents)} stores in {root}")
+    absent = "" if files.is_folder(root) else ": no such folder"
+    say(f"{len(documents)} store{'s' * (len(documents) != 1)} in {root}{absent}")
 
 
 def _document(entry: catalogue.Entry, pin: Pin | None, now: float) -> dict[str, Any]:
     """A store in a list, as plain JSON values. age: seconds since it was finished or changed."""
     spec, fields = entry.spec, {} if entry.spec is None else known_fields(entry.spec)
-    size, written = _size_and_time(entry)
+    size, written = None, None
+    with suppress(StorageFailed):  # of somebody who does not let us look
+        size, written = _size_and_time(entry)
     return {
         "key": entry.key,
         "state": entry.state,
@@ -226,9 +230,9 @@ def _size_and_time(entry: catalogue.Entry) -> tuple[int, float | None]:
     return entry.manifest.size, None
 
 
-def _row(document: Mapping[str, Any]) -> tuple[str, ...]:
+def _row(document: Mapping[str, Any], pin: Pin | None) -> tuple[str, ...]:
     """A store as the cells of a line under HEADER."""
-    samples, age, pin = document["samples"], document["age"], document["pin"]
+    samples, age = document["samples"], document["age"]
     source = [
         f"{document['source']}:{document['location']}" if document["source"] else "?",
         *filter(None, (document["split"], document["limit"] and f"first {document['limit']:,}")),
@@ -236,12 +240,12 @@ def _row(document: Mapping[str, Any]) -> tuple[str, ...]:
     if document["origin"] == "imported":
         source.append("imported")
     if pin is not None:
-        source.append(f"pinned by {pin['who']}" + (f": {pin['note']}" if pin["note"] else ""))
+        source.append(str(pin))
     return (
         document["key"][:12],
         document["state"],
         "-" if samples is None else f"{samples:,}",
-        bytes_text(document["bytes"]),
+        "-" if document["bytes"] is None else bytes_text(document["bytes"]),
         "-" if age is None else seconds_text(age),
         core_time_text(document["core_hours"] * 3600),
         document["filtration"] or "?",

@@ -8,7 +8,7 @@ from collections.abc import Collection, Sequence
 
 def table_lines(rows: Sequence[Sequence[str]], right: Collection[int] = ()) -> list[str]:
     """A line a row. right: the columns of numbers, which end at one place."""
-    shown = [[_printable(cell) for cell in row] for row in rows]
+    shown = [[printable(cell) for cell in row] for row in rows]
     widths = [max(map(width, column)) for column in zip(*shown, strict=True)]
     return [
         "  ".join(_padded(cell, widths[k], k in right) for k, cell in enumerate(row)).rstrip()
@@ -28,7 +28,7 @@ def _padded(text: str, places: int, at_the_end: bool) -> str:
     return space + text if at_the_end else text + space
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
     """The text in composed letters; what would move the cursor is shown as a question mark."""
     composed = unicodedata.normalize("NFC", text)
     return "".join(letter if letter.isprintable() else "?" for letter in composed)

@@ -46,6 +46,10 @@ class Proof:
     partial: bool = False
     keep: bool = False
 
+    def __post_init__(self) -> None:
+        if self.tolerance is not None and not 0 <= self.tolerance < float("inf"):
+            raise InvalidSpec(f"tolerance must be a number from 0 on, got {self.tolerance}")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Import:
@@ -103,9 +107,8 @@ def import_folder(
     for note in found.notes:
         say(f"note: {note}")
     stored = _stored_as(dtype, found)
-    claim = parse_claim(
-        found, recipe=recipe, spec_file=spec_file, given=dict(map(parse_given, given)), dtype=stored
-    )
+    stated = _stated(given)
+    claim = parse_claim(found, recipe=recipe, spec_file=spec_file, given=stated, dtype=stored)
     done: Audit | None = None
     if asked.source:
         said = len(found.notes)
@@ -141,7 +144,18 @@ def import_folder(
     manifest = finish(build)
     seconds = time.perf_counter() - started
     recorded = build.blueprint.attributes.get("audit")
+    if done is not None and recorded != done.to_dict():
+        say("note: these images were imported before; the store keeps the audit of that time")
     return Import(manifest=manifest, path=build.path, audit=recorded, kept=kept, seconds=seconds)
+
+
+def _stated(given: tuple[str, ...]) -> dict[str, Any]:
+    """Values by the names of fields. Raises InvalidSpec where one has two."""
+    stated: dict[str, Any] = {}
+    for name, value in map(parse_given, given):
+        if stated.setdefault(name, value) != value:
+            raise InvalidSpec(f"{name} is given twice, as {stated[name]!r} and as {value!r}")
+    return stated
 
 
 def _stored_as(dtype: str | None, found: Found) -> str:

@@ -127,6 +127,11 @@ def audit(
     problems = [*_ids_problems(match, partial), *_label_problems(images, source, match)]
     if blank == len(pictures):
         problems.append(f"all {blank} compared images are blank: nothing was compared")
+    if not outcome.tells:
+        problems.append(
+            f"{faint} of {outcome.channels} recomputed images hold next to nothing and were not"
+            " compared: are the ranges those of the images?"
+        )
     reason: Explanation | str | None = why
     if why is None and not outcome.all_agree:
         reason = _slipped(images, source, spec, match, chosen, outcome, way, tolerance)
@@ -168,7 +173,8 @@ def _settle(
             outcome, _ = _base(images[few], _way(guess), recomputed.taken(few), tolerance)
         except PiCacheError:
             continue
-        tried.append((-int(outcome.agree.sum()), float(np.median(outcome.each)), guess))
+        agree = int(outcome.agree.sum()) if outcome.tells else 0
+        tried.append((-agree, float(np.median(outcome.each)), guess))
     if not tried:
         raise InvalidSpec(
             f"no recipe makes images of {found.pixels} pixels and {found.channels} channels from"
@@ -272,7 +278,7 @@ def _slipped(
             return False
         picture, good = read_images(images, [k])
         found, _ = _base(picture, way, Recomputed(source, spec, [place]), tolerance)
-        told = good[0] and picture.any() and 2 * found.counted > found.channels
+        told = good[0] and picture.any() and found.tells
         return bool(told) and found.all_agree
 
     steps = [step for far in range(1, FARTHEST + 1) for step in (far, -far)]
@@ -296,8 +302,10 @@ def _adopted(found: Found, source: Source, match: Match, claim: Claim) -> Found:
     changes: dict[str, Any] = {}
     if match.by != EXACT:
         changes["ids"] = [source.ids[k] for k in place]
-    if (images.labels < 0).all() and (source.labels >= 0).any():
-        changes |= {"labels": source.labels[place], "label_names": source.label_names}
+    if not images.label_names or (images.labels < 0).all():  # numbers, which agree, or nothing
+        theirs = source.labels[place]
+        labels = np.where(theirs < 0, images.labels, theirs)
+        changes |= {"labels": labels, "label_names": source.label_names}
     for name in ("groups", "splits"):
         if not any(getattr(images, name)) and any(getattr(source, name)):
             changes[name] = [getattr(source, name)[k] for k in place]

@@ -15,7 +15,9 @@ from pipeline.request import read_request
 
 PARTS: dict[str, Any] = {"diagram": DiagramSpec, "image": ImageSpec}
 MEASURED = ("image.pixels", "image.dtype")
-"""Fields that the images themselves tell; whoever states others is told."""
+"""Fields that the images themselves tell."""
+LISTS = ("image.birth_range", "image.persistence_range", "diagram.homology")
+"""Fields of several values."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,9 +59,13 @@ def parse_given(text: str) -> tuple[str, Any]:
     if not equals or name not in STATEABLE:
         OriginSpec(format="", given=(name,))  # raises with the nearest name
         raise InvalidSpec(f"{text!r} is not FIELD=VALUE, such as image.sigma=0.01")
-    values = [_value(part) for part in value.split(",")]
-    listed = name in ("image.birth_range", "image.persistence_range", "diagram.homology")
-    return name, tuple(values) if listed else values[0]
+    if name == "image.dtype":
+        raise InvalidSpec("image.dtype is that of the images; --dtype stores floats as another one")
+    if name in LISTS:
+        return name, tuple(_value(part) for part in value.split(","))
+    if "," in value:
+        raise InvalidSpec(f"{name} is one value, got {value!r}; a decimal has a point: 0.05")
+    return name, _value(value)
 
 
 def _value(text: str) -> Any:

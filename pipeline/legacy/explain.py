@@ -98,7 +98,7 @@ class _Tried:
     def fits(self, way: Way, order: Order, turn: str) -> bool:
         """Whether all samples agree, and most of their channels can be compared."""
         found = self.compare(way, order, turn)
-        return found.all_agree and 2 * found.counted > found.channels
+        return found.all_agree and found.tells
 
     def compare(self, way: Way, order: Order, turn: str) -> Comparison:
         """The images turned, against recomputed ones in that order of channels."""

@@ -160,6 +160,11 @@ class Comparison:
         """Whether every sample does."""
         return bool(self.agree.all())
 
+    @property
+    def tells(self) -> bool:
+        """Whether most images were compared; else that they agree says little."""
+        return 2 * self.counted > self.channels
+
 
 def compare(
     images: np.ndarray, others: np.ndarray, counted: np.ndarray, tolerance: float | None

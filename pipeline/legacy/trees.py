@@ -76,7 +76,8 @@ class SampleFiles(FolderReader):
 
     def _lost(self, name: str, error: OSError) -> SourceError:
         return SourceError(
-            f"{self.root}/{name}: could be listed and now cannot be read ({error.strerror});"
+            f"{self.root}/{name}: could be listed and now cannot be read"
+            f" ({error.strerror or error});"
             " make it readable or move it away"
         )
 

@@ -86,6 +86,7 @@ class Scan:
     """What lies below a folder, and what of it was left out."""
 
     root: Path
+    suffixes: tuple[str, ...] = SUFFIXES
     hidden: list[str] = field(default_factory=list)
     other: Counter[str] = field(default_factory=Counter)
 
@@ -99,7 +100,7 @@ class Scan:
                     name = entry.name
                     if name.startswith(".") or name == "__MACOSX":
                         self.hidden.append(prefix + name)
-                    elif name.lower().endswith(SUFFIXES):
+                    elif name.lower().endswith(self.suffixes) and _may_be_read(entry):
                         images.append(prefix + name)
                     elif entry.is_dir():
                         folders.append(prefix + name)
@@ -124,7 +125,13 @@ class Scan:
             yield f"{len(self.hidden)} hidden files or folders left out: {some(self.hidden)}"
         if self.other:
             kinds = ", ".join(f"{count} {kind}" for kind, count in self.other.most_common(SHOWN))
-            yield f"files that are neither PNG nor JPEG left out: {kinds}"
+            wanted = "neither PNG nor JPEG" if self.suffixes == SUFFIXES else "something else"
+            yield f"files that are {wanted} left out: {kinds}"
+
+
+def _may_be_read(entry: os.DirEntry[str]) -> bool:
+    """Whether it is a file, or a link; reading a pipe would wait for ever."""
+    return entry.is_file() or entry.is_symlink()
 
 
 def open_imagefolder(path: str, *, mode: str = "rgb") -> Source:
@@ -134,14 +141,14 @@ def open_imagefolder(path: str, *, mode: str = "rgb") -> Source:
     right in `path`, without any folder, have no label. Raises SourceError.
     """
     scan = Scan(find_root(path))
-    rows = list(_tree(scan))
+    rows = list(tree_rows(scan))
     return make_source("imagefolder", scan, rows, mode=mode)
 
 
 def open_cinic10(path: str, *, mode: str = "rgb") -> Source:
     """CINIC-10: `train|valid|test/CLASS/`. Ids tell the origin (`cifar10-` or a WordNet id)."""
     scan = Scan(find_root(path))
-    rows = list(_tree(scan))
+    rows = list(tree_rows(scan))
     found = {row.category for row in rows}
     if not found <= set(CINIC10_CLASSES) or not all(row.split for row in rows):
         raise SourceError(
@@ -210,16 +217,16 @@ def find_root(path: str) -> Path:
     return root
 
 
-def _tree(scan: Scan) -> Iterator[Row]:
+def tree_rows(scan: Scan) -> Iterator[Row]:
     """Rows of a tree by split, class and name. A class may be called `train` beside others."""
     folders, images = scan.listing()
     if folders and all(folder.lower() in SPLITS for folder in folders):
         order = list(dict.fromkeys(SPLITS.values()))
         for split in sorted(folders, key=lambda folder: order.index(SPLITS[folder.lower()])):
-            yield from _classes(scan, split, SPLITS[split.lower()])
+            yield from class_rows(scan, split, SPLITS[split.lower()])
     else:
         _check_not_mixed(scan, folders)
-        yield from _classes(scan, "", "", (folders, images))
+        yield from class_rows(scan, "", "", (folders, images))
 
 
 def _check_not_mixed(scan: Scan, folders: list[str]) -> None:
@@ -234,7 +241,7 @@ def _check_not_mixed(scan: Scan, folders: list[str]) -> None:
             )
 
 
-def _classes(
+def class_rows(
     scan: Scan, below: str, split: str, listed: tuple[list[str], list[str]] | None = None
 ) -> Iterator[Row]:
     folders, images = listed or scan.listing(below)

@@ -6,6 +6,7 @@ Nothing is ever unpickled, and no size is believed before it is compared with th
 from __future__ import annotations
 
 import math
+import stat
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
@@ -26,6 +27,9 @@ LOCAL_HEADER = 30
 
 LARGEST_COLUMN = 1 << 30
 """Bytes of labels or ids; what claims more is refused before it is read."""
+
+LARGEST_PACKED, LARGEST_RATIO = 1 << 30, 100
+"""A compressed member above so many bytes and so many times its size is taken for a bomb."""
 
 BROKEN = (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error, RuntimeError)
 """What NumPy and zipfile raise for broken files (RuntimeError: an encrypted member)."""
@@ -106,6 +110,8 @@ def stamp_of(path: Path) -> tuple[int, int]:
         found = path.stat()
     except OSError as error:
         raise SourceError(f"{path} cannot be read: {error.strerror}; check the path") from error
+    if not (stat.S_ISREG(found.st_mode) or stat.S_ISDIR(found.st_mode)):  # reading could never end
+        raise SourceError(f"{path} is no file but a pipe, a socket or a device; copy it to a file")
     return found.st_size, found.st_mtime_ns
 
 
@@ -149,6 +155,7 @@ def open_npz(path: Path, member: str) -> NpyReader | NpzReader:
         "stamp": stamp,
     }
     if info.compress_type != zipfile.ZIP_STORED:
+        _check_ratio(where, info)
         return NpzReader(member=member, **known)
     return NpyReader(offset=_member_start(path, info) + head, fortran=fortran, **known)
 
@@ -181,7 +188,9 @@ def read_header(stream: IO[bytes], where: str) -> tuple[tuple[int, ...], bool, n
     }
     try:
         shape, fortran, dtype = readers[npformat.read_magic(stream)](stream)
-    except (ValueError, EOFError, KeyError) as error:
+    except (zipfile.BadZipFile, zlib.error):  # of the archive, and no matter of the header
+        raise
+    except Exception as error:  # NumPy's parser of headers raises almost anything
         reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
         raise SourceError(
             f"{where} is no NumPy array ({reason}); write it with numpy.save"
@@ -204,6 +213,16 @@ def _check_size(where: str, size: int, shape: tuple[int, ...], dtype: np.dtype[A
         raise SourceError(
             f"{where} has {size} bytes of values, expected {expected} for shape {shape} of {dtype}:"
             f" {state}; copy or write it again"
+        )
+
+
+def _check_ratio(where: str, info: zipfile.ZipInfo) -> None:
+    """Refuse what would fill the memory of every process with next to nothing."""
+    size, ratio = info.file_size, info.file_size // max(info.compress_size, 1)
+    if size > LARGEST_PACKED and ratio > LARGEST_RATIO:
+        raise SourceError(
+            f"{where} unpacks to {size} bytes, {ratio} times its size, which looks like a bomb; if"
+            " you trust it, save it with numpy.savez, which does not compress"
         )
 
 
@@ -249,6 +268,12 @@ def _read_member(path: Path, member: str, *, column: bool = True) -> np.ndarray:
         _check_size(where, info.file_size - stream.tell(), shape, dtype)
         if column:
             _check_column(where, shape, dtype)
-        data = stream.read()  # to its end, where zipfile compares the CRC
+        try:
+            data = stream.read()  # to its end, where zipfile compares the CRC
+        except MemoryError as error:
+            raise SourceError(
+                f"{where} has {info.file_size} bytes when unpacked, more than there is memory for;"
+                " save it with numpy.savez, which does not compress"
+            ) from error
     values = np.frombuffer(data, dtype)
     return values.reshape(shape, order="F" if fortran else "C")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 from PIL import Image, ImageFile
@@ -19,20 +21,42 @@ LARGEST = 1 << 24
 """Pixels; a larger image is refused from its header, before anything is decoded."""
 
 
-def decode(data: bytes, mode: str, size: tuple[int, int] | None = None) -> np.ndarray:
+def decode(
+    data: bytes, mode: str, size: tuple[int, int] | None = None, *, exact: bool = False
+) -> np.ndarray:
     """The uint8 array (H, W, 3) of mode "RGB" or (H, W, 1) of mode "L" of a PNG or JPEG file.
 
     Palette, CMYK and greyscale images are converted, an alpha channel is dropped, EXIF rotation
-    is not applied. size: (height, width) that is expected; None takes any.
+    is not applied. size: (height, width) that is expected; None takes any. exact: refuse what
+    would be converted: pixels are numbers then, and no colours.
     Raises SampleError: UNDECODABLE, EMPTY (no bytes), WRONG_SHAPE or TOO_LARGE.
     """
+    with _opened(data) as image:
+        _check_size((image.height, image.width), size)
+        if exact and image.mode != mode and image.mode[0] not in "IF":
+            raise SampleError(
+                Status.WRONG_SHAPE,
+                f"is a {image.mode} image, expected {mode}; save it as 8-bit grey or RGB without"
+                " palette, alpha channel or colour map",
+            )
+        return _pixels(image, mode)
+
+
+def mode_of(data: bytes) -> str:
+    """The mode of a PNG or JPEG file, such as "L", as its header says. Raises SampleError."""
+    with _opened(data) as image:
+        return str(image.mode)
+
+
+@contextmanager
+def _opened(data: bytes) -> Iterator[Image.Image]:
+    """The image of a file, of which only the header is read. Raises SampleError."""
     if not data:
         raise SampleError(Status.EMPTY, "is a file of 0 bytes; replace it or leave it out")
     ImageFile.LOAD_TRUNCATED_IMAGES = False  # another module may have changed it
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-            _check_size((image.height, image.width), size)
-            return _pixels(image, mode)
+            yield image
     except SampleError:
         raise
     except (MemoryError, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
 
-from pi_cache import catalogue, cli
+from pi_cache import catalogue, cli, files
 from pi_cache.commands.table import table_lines, width
 from pi_cache.comparison import compare
 from pi_cache.errors import InvalidSpec, StoreNotFound
@@ -21,7 +23,9 @@ from pi_cache.ledger import write_shard
 from pi_cache.pins import pin
 from pi_cache.query import equal, full_name, parse_condition, select
 from pi_cache.specs import StoreSpec
+from tests.faults.struck import CALLS, installed
 from tests.pi_cache.made import begin_store, make_columns, make_spec, make_store, shard_columns
+from tests.pi_cache.test_documents import seal
 
 SMALL = make_spec(5)
 SIGMA = make_spec(5, sigma=0.1, weight="power:2")
@@ -80,6 +84,12 @@ def test_ls_shows_what_people_ask_for(root: Path) -> None:
     assert "unfinished" in unfinished and "90 core-min" in unfinished
 
 
+def test_no_cache_is_told_from_an_empty_one(tmp_path: Path) -> None:
+    assert run("ls", "--cache", tmp_path).stderr == f"0 stores in {tmp_path}\n"
+    absent = run("ls", "--cache", tmp_path / "typo").stderr
+    assert absent == f"0 stores in {tmp_path / 'typo'}: no such folder\n"
+
+
 def test_ls_in_json(root: Path) -> None:
     documents = {d["key"]: d for d in json.loads(run("ls", "--cache", root, "--json").stdout)}
     small, begun = documents[SMALL.key], documents[make_spec(20).key]
@@ -101,11 +111,93 @@ def test_stores_that_cannot_be_read_are_listed_too(tmp_path: Path) -> None:
     assert "damaged" in result.stdout and "unfinished" in result.stdout
 
 
+def refusing(*closed: Path) -> files.System:
+    """The system, for an account that may open none of these, nor see what lies in them."""
+
+    class Refusing(files.System):
+        def __getattribute__(self, name: str) -> Any:
+            real = super().__getattribute__(name)
+            return (lambda *given: self.call(name, real, given)) if name in CALLS else real
+
+        def call(self, name: str, real: Any, given: tuple[Any, ...]) -> Any:
+            place = given[0]
+            if isinstance(place, Path) and (
+                not closed_to.isdisjoint(place.parents) or (name == "open" and place in closed_to)
+            ):
+                raise OSError(errno.EACCES, os.strerror(errno.EACCES))
+            return real(*given)
+
+    closed_to = {*closed}
+
+    return Refusing()
+
+
+def test_a_store_of_somebody_else_hides_no_other(tmp_path: Path) -> None:
+    """One of them lets nobody look in, and one pin is for its owner's eyes."""
+    closed = make_store(tmp_path, SMALL)
+    make_store(tmp_path, SIGMA)
+    pin(tmp_path, SIGMA.key)
+    with installed(refusing(closed, tmp_path / "pins" / f"{SIGMA.key}.json")):
+        result = run("ls", "--cache", tmp_path)
+        documents = json.loads(run("ls", "--cache", tmp_path, "--json").stdout)
+        (entry,) = select(catalogue.stores(tmp_path), [parse_condition("state=unreadable")])
+    assert result.exit_code == 0
+    one, other = sorted(result.stdout.splitlines()[1:], key=lambda line: "finished" in line)
+    assert one.split()[:5] == [SMALL.key[:12], "unreadable", "-", "-", "-"]
+    assert other.endswith("pinned: (its file cannot be read; it holds all the same)")
+    assert {d["key"]: d["bytes"] is None for d in documents} == {SMALL.key: True, SIGMA.key: False}
+    assert entry.key == SMALL.key and "Permission denied" in entry.problem
+
+
+def test_a_store_without_a_readable_spec_is_found_by_its_state(tmp_path: Path) -> None:
+    path = make_store(tmp_path, SMALL)
+    for name in ("manifest.json", "spec.json"):
+        (path / name).write_bytes(b"{}")
+    assert found(tmp_path, "state=damaged") == {SMALL.key}
+    assert found(tmp_path, "sigma=0.05") == set()
+    make_store(tmp_path, SIGMA)
+    assert found(tmp_path, "state!=finished") == {SMALL.key}
+    assert found(tmp_path, "sigma!=3") == {SIGMA.key}, "nobody knows the sigma of the other"
+    assert run("ls", "--cache", tmp_path).stderr.startswith("2 stores in")
+
+
 def test_show_says_who_pinned_it(root: Path) -> None:
     document = json.loads(run("show", SMALL.key[:9], "--cache", root, "--json").stdout)
     assert document["pin"].endswith(": 표 2") and document["recipe"] == "tgd-cifar10"
     shown = run("show", SIGMA.key[:9], "--cache", root).stdout
     assert "pin         -" in shown and "computed" in shown
+
+
+WRONG: dict[str, Callable[[dict[str, Any], dict[str, Any]], Any]] = {
+    "location": lambda spec, manifest: spec["source"].update(location=5),
+    "split": lambda spec, manifest: spec["source"].update(split=["train"]),
+    "limit": lambda spec, manifest: spec["source"].update(limit={}),
+    "options": lambda spec, manifest: spec["source"].update(options=7),
+    "recipe": lambda spec, manifest: spec.update(recipe=True),
+    "seconds": lambda spec, manifest: manifest.update(seconds={"diagrams": {}}),
+    "created": lambda spec, manifest: manifest.update(created=5),
+}
+"""What is no part of the key, and is sealed as if it had been written so."""
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_a_document_of_wrong_types_is_a_damaged_store(case: str, tmp_path: Path) -> None:
+    path = make_store(tmp_path, SMALL)
+    make_store(tmp_path, SIGMA)
+    document = json.loads((path / "manifest.json").read_bytes())
+    WRONG[case](document["spec"], document)
+    (path / "manifest.json").write_bytes(seal(document))
+    listed = run("ls", "--cache", tmp_path)
+    assert listed.exit_code == 0, listed.exception
+    assert {line.split()[1] for line in listed.stdout.splitlines()[1:]} == {"damaged", "finished"}
+    assert case in entry(tmp_path, SMALL).problem
+    assert found(tmp_path, "state=finished") == {SIGMA.key}
+
+
+def test_show_moves_no_cursor(tmp_path: Path) -> None:
+    make_store(tmp_path, placed(SMALL, "/data/\x1b[2Jname"))
+    shown = run("show", SMALL.key, "--cache", tmp_path).stdout
+    assert "/data/?[2Jname" in shown and "\x1b" not in shown
 
 
 FINISHED = {SMALL.key, SIGMA.key, TYPE.key}
@@ -195,6 +287,17 @@ def test_other_samples_of_one_kind(root: Path, tmp_path: Path) -> None:
     compared = compare(entry(root, SMALL), entry(tmp_path, other))
     assert compared.verdict == "only the content of the samples differs"
     assert compared.beside == {}
+
+
+def test_of_a_store_that_is_not_finished_only_the_spec_is_compared(
+    root: Path, tmp_path: Path
+) -> None:
+    begin_store(tmp_path, SMALL)
+    compared = compare(entry(root, SMALL), entry(tmp_path, SMALL))
+    assert compared.verdict == "one key, and only the specs are compared: not both are finished"
+    assert {name.partition(".")[0] for name in compared.beside} == {"source", "recipe"}
+    same = compare(entry(tmp_path, SMALL), entry(tmp_path, SMALL))
+    assert same.verdict == "the specs are the same"
 
 
 def test_diff_prints_fields_with_both_values(root: Path) -> None:

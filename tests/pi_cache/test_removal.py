@@ -240,8 +240,9 @@ def test_a_folder_exchanged_for_a_link_meanwhile_is_not_followed(root: Path) -> 
 
         @staticmethod
         def open_in(folder: int, name: str, flags: int) -> int:
-            if name == "data.zarr" and not exchanged:
-                place = next((root / "trash").iterdir()) / "data.zarr"
+            renamed = list((root / "trash").iterdir())
+            if name == "data.zarr" and renamed and not exchanged:
+                place = renamed[0] / "data.zarr"
                 place.rename(root.parent / "moved")
                 place.symlink_to(outside)
                 exchanged.append(place)
@@ -282,6 +283,7 @@ def test_a_pin_is_of_a_store_and_once(root: Path, monkeypatch: pytest.MonkeyPatc
         pin(root, "0123456789")
     assert pin(root, ONE.key[:7], "표 2").note == "표 2"
     assert str(read_pins(root)[ONE.key]).endswith(": 표 2")
+    assert pin(root, ONE.key[:7], "표 2") == read_pins(root)[ONE.key], "once more is no error"
     with pytest.raises(AlreadyPublished, match=r"표 2 already, since .*unpin it first"):
         pin(root, ONE.key)
     assert unpin(root, ONE.key[:7]) == ONE.key
@@ -335,7 +337,6 @@ def test_garbage_without_limits_is_what_nobody_can_want(root: Path) -> None:
 def test_what_is_renamed_and_pinned_is_never_deleted(root: Path) -> None:
     """A removal that was killed between a late pin and putting the store back loses nothing."""
     pin(root, ONE.key)
-    (root / "trash").mkdir()
     place = root / "trash" / f"{ONE.key}.0123456789abcdef"
     folder_of(root).rename(place)
     remove(root, collectable(root).targets)
@@ -444,6 +445,84 @@ def test_a_removal_may_end_at_any_call(template: Path, tmp_path: Path, what: str
         assert not list((root / "trash").glob("*"))
         shutil.rmtree(root)
     assert ended > calls // 20
+
+
+class Full(files.System):
+    """The system, on a file system in which there is room for nothing new."""
+
+    @staticmethod
+    def open(path: Any, flags: int, *mode: int) -> int:
+        if flags & os.O_CREAT:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return os.open(path, flags, *mode)
+
+    @staticmethod
+    def mkdir(path: Any, *mode: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    write = link = mkdir
+
+
+def test_a_full_disk_stops_no_removal(root: Path) -> None:
+    """Removing is what makes room again, so it takes none: no file, no folder, no inode."""
+    with installed(Full()):
+        remove(root, removable(root, [ONE.key]))
+        remove(root, collectable(root, older_than=DAY).targets)
+    assert keys(root) == set() and list((root / "trash").iterdir()) == []
+
+
+def test_what_cannot_be_removed_stops_nothing_else(root: Path) -> None:
+    """Such as the stores of others in a cache that people share."""
+
+    class Refusing(files.System):
+        @staticmethod
+        def rename_in(folder: int, name: str, other: int, new: str) -> None:
+            if name in stay:
+                raise OSError(errno.EACCES, os.strerror(errno.EACCES))
+            files.System.rename_in(folder, name, other, new)
+
+        @staticmethod
+        def unlink_in(folder: int, name: str) -> None:
+            if name.startswith("elsewhere"):
+                raise OSError(errno.EACCES, os.strerror(errno.EACCES))
+            files.System.unlink_in(folder, name)
+
+    left = root / "tmp" / "elsewhere.1.0123456789abcdef"
+    left.write_bytes(b"1")
+    aged(root, 10)
+    first = min(ONE.key, OTHER.key, HALF.key)
+    stay = {first}
+    with (
+        installed(Refusing()),
+        pytest.raises(StorageFailed, match=f"{first}.*; .*elsewhere.*; all else is"),
+    ):
+        remove(root, collectable(root, older_than=DAY).targets)
+    assert keys(root) == {first} and list((root / "trash").iterdir()) == [] and left.exists()
+    stay.clear()
+    remove(root, collectable(root, older_than=DAY).targets)
+    assert keys(root) == set() and not left.exists()
+
+
+def test_what_has_no_key_for_a_name_is_not_removed(root: Path) -> None:
+    """Nothing would ever delete it from the trash."""
+    shutil.copytree(folder_of(root), root / "stores" / "deadbeef-old")
+    aged(root, 10)
+    before = tree(root)
+    for name in ("deadbeef-old", ".."):
+        with pytest.raises(RemovalRefused, match="is no key, so no build made it"):
+            removable(root, [name], young=True)
+    result = run("rm", "dead", "--yes", "--cache", root)
+    assert result.exit_code == 1 and isinstance(result.exception, RemovalRefused)
+    assert tree(root) == before
+
+
+def test_many_reasons_are_a_few_and_a_number(root: Path) -> None:
+    assert removal.first_of(["a", "b"]) == "a; b"
+    assert removal.first_of([*"abcde"]) == "a; b; c; and 2 more"
+    for key in keys(root):
+        pin(root, key)
+    left = run("gc", "--max-bytes", "1kB", "--cache", root)
+    assert left.exit_code == 1 and str(left.exception).count("is pinned by") == 3
 
 
 def test_commands(root: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import shutil
 import tarfile
 from pathlib import Path
@@ -466,6 +467,34 @@ def test_hostile_files_are_a_sentence(tmp_path: Path) -> None:
             imported(tmp_path, tmp_path / name)
 
 
+def test_a_field_is_stated_once_and_whole(tmp_path: Path, rng: np.random.Generator) -> None:
+    np.save(tmp_path / "x.npy", rng.random((3, 8, 8)))
+    for given, message in (
+        (("image.threshold=0,001",), "threshold is one value, got '0,001'; a decimal has a point"),
+        (("image.sigma=0.1", "image.sigma=0.2"), "sigma is given twice, as 0.1 and as 0.2"),
+        (("image.dtype=float32",), "dtype is that of the images; --dtype stores"),
+        (("image.sigmma=1",), "did you mean 'image.sigma'"),
+        (("image.pixels=9",), "the claim makes images of 9 pixels, and these have 8"),
+    ):
+        with pytest.raises(InvalidSpec, match=message):
+            imported(tmp_path, tmp_path / "x.npy", given=given)
+    given = ("image.sigma=0.1", "image.sigma=1e-1", "image.birth_range=0,0.3")
+    store = imported(tmp_path, tmp_path / "x.npy", given=given)
+    assert (store.spec.image.sigma, store.spec.image.birth_range) == (0.1, (0.0, 0.3))
+
+
+def test_a_pipe_among_the_files_is_not_waited_for(tmp_path: Path, rng: np.random.Generator) -> None:
+    tree, image = tmp_path / "tree", rng.integers(0, 256, (8, 8), dtype=np.uint8)
+    save(tree / "b.png", image)
+    os.mkfifo(tree / "a.png")
+    said: list[str] = []
+    assert imported(tmp_path, tree, say=said.append).ids.tolist() == ["b.png"]
+    assert said == ["note: files that are something else left out: 1 .png"]
+    os.mkfifo(tmp_path / "x.npy")
+    with pytest.raises(SourceError, match=r"x\.npy is no file but a pipe"):
+        imported(tmp_path, tmp_path / "x.npy")
+
+
 @pytest.mark.parametrize("compressed", [False, True])
 def test_matlab_files_are_read_as_scipy_reads_them(
     compressed: bool, rng: np.random.Generator
@@ -643,6 +672,35 @@ def test_float_images_that_were_scaled_otherwise(tmp_path: Path) -> None:
     assert whole.attributes["audit"]["verdict"] == "passed"
 
 
+def test_an_audit_that_compares_next_to_nothing_is_not_passed(
+    tmp_path: Path, rng: np.random.Generator
+) -> None:
+    """Far from all points a recomputed image is nothing but rounding errors, and none is compared:
+    by a claim of such ranges any image would pass."""
+    open_source_of(photos(6), tmp_path / "x.npy")
+    np.save(tmp_path / "pis.npy", rng.random((6, 3, 50, 50)))
+    how: dict[str, Any] = {
+        "source": f"array:{tmp_path / 'x.npy'}",
+        "recipe": "pi-net-cifar10",
+        "given": ("image.grid=regular", "image.birth_range=2,3"),
+    }
+    with pytest.raises(FailedAudit, match="18 of 18 recomputed images hold next to nothing"):
+        imported(tmp_path, tmp_path / "pis.npy", **how)
+    for tolerance in (np.inf, np.nan, -1.0):
+        with pytest.raises(InvalidSpec, match="tolerance must be a number from 0 on"):
+            imported(tmp_path, tmp_path / "pis.npy", tolerance=tolerance, **how)
+
+
+def test_a_second_audit_says_that_the_first_is_kept(copied: Path, tmp_path: Path) -> None:
+    said: list[str] = []
+    audited(tmp_path, copied, count=3, say=said.append)
+    audited(tmp_path, copied, count=3, say=said.append)
+    assert not any("imported before" in line for line in said)
+    store = audited(tmp_path, copied, count=12, say=said.append)
+    assert said[-1].startswith("note: these images were imported before; the store keeps")
+    assert store.attributes["audit"]["compared"] == 3
+
+
 def test_an_image_that_was_left_out_is_found(tmp_path: Path) -> None:
     """Arrays without ids: from there on each image goes with the wrong sample."""
     source = open_source_of(photos(40), tmp_path / "x.npy")
@@ -678,6 +736,18 @@ def test_labels_are_compared_with_those_of_the_source(copied: Path, tmp_path: Pa
               "label_names": (str(tmp_path / "names.txt"),)}  # fmt: skip
     with pytest.raises(FailedAudit, match=r"2 labels differ: test/bird/0010.png is cat, in the"):
         audited(tmp_path, copied, **stated)
+
+
+def test_numbers_get_the_names_that_the_source_has(tmp_path: Path) -> None:
+    source = open_source_of(photos(6), tmp_path / "x.npy")
+    words = np.array(["cat", "dog", "cat", "dog", "bird", "bird"])
+    np.savez(tmp_path / "named.npz", data=photos(6), labels=words)
+    np.save(tmp_path / "pis.npy", images_by("pi-net-cifar10", source, "float64"))
+    np.save(tmp_path / "labels.npy", np.array([1, 2, 1, 2, 0, -1]))
+    store = imported(tmp_path, tmp_path / "pis.npy", labels=(str(tmp_path / "labels.npy"),),
+                     source=f"array:{tmp_path / 'named.npz'}", recipe="pi-net-cifar10")  # fmt: skip
+    assert store.label_names == ("bird", "cat", "dog")
+    assert store.labels.tolist() == [1, 2, 1, 2, 0, 0]
 
 
 def test_what_fails_is_kept_only_by_name_and_marked(copied: Path, tmp_path: Path) -> None:
