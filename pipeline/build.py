@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -10,11 +11,20 @@ from typing import Any
 
 from pi_cache import catalogue
 from pi_cache.catalogue import lost_samples, read_manifest
-from pi_cache.errors import CorruptStore, InvalidSpec, PiCacheError, StoreNotFound, UnfinishedStore
+from pi_cache.errors import (
+    CorruptStore,
+    InvalidSpec,
+    PiCacheError,
+    StorageFull,
+    StoreNotFound,
+    UnfinishedStore,
+)
 from pi_cache.integrity import verify
 from pi_cache.ledger import Build, finish, missing_shards, records_of, take_back
 from pi_cache.manifest import StoreManifest, merged
 from pi_cache.reader import Store, open_store
+from pi_cache.repair import repair
+from pi_cache.root import check_root
 from pi_cache.specs import RETRIED, DiagramSpec, ImageSpec, Status, StoreSpec
 from pipeline.engines import ENGINES, engine_of
 from pipeline.executors import EXECUTORS, granted_cores, single_threaded
@@ -27,7 +37,9 @@ from pipeline.prepare import (
     find_begun,
     measure,
     prepare,
+    raw_image,
 )
+from pipeline.recipes import recorded_name
 from pipeline.shard import (
     Clock,
     ShardResult,
@@ -100,20 +112,24 @@ def build(
     root: Path,
     recipe: str = "",
     options: Options | None = None,
+    following: ImageSpec | None = None,
     progress: Progress | None = None,
     say: Say = lambda text: None,
 ) -> BuildReport:
     """The finished store of these specs: found, gone on with, or built from the start.
 
-    recipe: the name to remember them by. progress is called with the shards done, the shards in
-    all, the samples just done and the samples of this run; say with a line of talk. Raises any
-    PiCacheError; what was finished is kept, and calling again goes on.
+    recipe: the name to remember them by, kept with ", changed" where they differ from the recipe of
+    that name. following: an image of the same diagrams whose store is
+    built next, so that there must be room for both. progress is called with the shards done, the
+    shards in all, the samples just done and the samples of this run; say with a line of talk.
+    Raises any PiCacheError; what was finished is kept, and calling again goes on.
     """
     options = options or Options()
     clock = Clock()
     with clock("identify"):
-        spec = StoreSpec(source=source.spec(), diagram=diagram, image=image, recipe=recipe)
-        found = find_finished(root, spec, say)
+        spec = StoreSpec(source=source.spec(), diagram=diagram, image=image)
+        spec = spec.replace(recipe=recorded_name(recipe, spec.diagram, spec.image))
+        found = find_finished(root, spec, say, mend=True)
     if found is not None and not (options.retry and lost(found.manifest)):
         for line in differing_layout(found.manifest.blueprint, options):
             say(line)
@@ -134,7 +150,16 @@ def build(
         donor = catalogue.with_diagrams(root, spec)
         given = donor is not None and not (options.retry and lost(read_manifest(donor)))
         cost = None if given else _cost(source, spec, root, options, say)
-        begun = prepare(source, spec, cost, root=root, options=options, say=say)
+        begun = prepare(
+            source,
+            spec,
+            cost,
+            root=root,
+            options=options,
+            donor=donor,
+            following=following,
+            say=say,
+        )
         _take_back(begun, dataset_max, options, say)
         tasks = _tasks(source, begun, donor, dataset_max, options)
     kept = begun.shards - len(tasks)
@@ -144,9 +169,9 @@ def build(
     if kept:
         say(f"{kept} of {begun.shards} shards are kept from an earlier run")
     executor, workers = choose_executor(options, cost, tasks)
-    with clock("running"):
+    with clock("running"), _telling_what_is_kept(begun, say):
         results = _run(tasks, executor, workers, options.scheduler, kept, progress)
-    with clock("finish"):
+    with clock("finish"), _telling_what_is_kept(begun, say):
         manifest = finish(begun, versions=library_versions(spec.diagram.engine))
     _say_lost(manifest, say)
     clock.seconds["shards"] = _span(results)
@@ -166,6 +191,17 @@ def build(
     )
 
 
+@contextmanager
+def _telling_what_is_kept(begun: Build, say: Say) -> Iterator[None]:
+    """Say how much of a build is done when the disk runs full: nothing of it is lost."""
+    try:
+        yield
+    except StorageFull:
+        done = len(records_of(begun))
+        say(f"the disk is full: {done} of {begun.shards} shards are finished and kept")
+        raise
+
+
 def _span(results: list[ShardResult]) -> float:
     """Seconds from the first shard's start to the last one's end."""
     if not results:
@@ -173,8 +209,15 @@ def _span(results: list[ShardResult]) -> float:
     return max(r.stopped for r in results) - min(r.started for r in results)
 
 
-def find_finished(root: Path, spec: StoreSpec, say: Say = lambda text: None) -> Store | None:
-    """The finished store of this spec with every byte as it was written, or None."""
+def find_finished(
+    root: Path, spec: StoreSpec, say: Say = lambda text: None, *, mend: bool = False
+) -> Store | None:
+    """The finished store of this spec with every byte as it was written, or None.
+
+    mend: restore lost records from the manifest, rather than only look past them.
+    Raises UnsupportedFormat where a newer release has made the cache.
+    """
+    check_root(root)
     try:
         store = open_store(root / "stores" / spec.key)
     except (StoreNotFound, UnfinishedStore):
@@ -183,6 +226,10 @@ def find_finished(root: Path, spec: StoreSpec, say: Say = lambda text: None) -> 
         say(f"damaged, and built again where it is: {error}")
         return None
     damage = [finding for finding in verify(store.path) if finding.kind != "orphan"]
+    if damage and all(finding.path.startswith("ledger/") for finding in damage):
+        if mend:
+            repair(store.path, say=say)
+        return store
     for finding in damage:
         say(f"damaged, and built again: {finding}")
     return None if damage else store
@@ -330,9 +377,15 @@ def _dataset_max(
 ) -> float:
     """The largest value of all raw images, from a store of them, which also has the diagrams."""
     say("dataset-max: first a store of the images as they are, to find their largest value")
-    raw = spec.image.replace(normalise="none", dtype="float32")
     report = build(
-        source, spec.diagram, raw, root=root, options=options, progress=progress, say=say
+        source,
+        spec.diagram,
+        raw_image(spec.image),
+        root=root,
+        options=options,
+        following=spec.image,
+        progress=progress,
+        say=say,
     )
     return float(report.manifest.statistics["max_value"])
 

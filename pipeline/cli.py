@@ -16,7 +16,9 @@ from click.core import ParameterSource
 from pi_cache import catalogue
 from pi_cache.commands.options import CONTEXT, cache_option, examples, json_option
 from pi_cache.errors import InvalidSpec, PiCacheError
+from pi_cache.quantities import bytes_text, seconds_text
 from pi_cache.reader import open_store
+from pi_cache.space import Room, free_text, room_of, shortages
 from pi_cache.specs import ImageSpec, StoreSpec
 from pipeline.options import HOW_OPTIONS, TIME_LIMIT, WHAT_OPTIONS, numbers, opened, with_options
 
@@ -41,6 +43,7 @@ def cli() -> None:
     "pipeline build-pis digits --filtration cubical --limit 200 --json",
     "pipeline build-pis cifar10:data/cifar-10-batches-bin --recipe tgd-cifar10 --workers 4",
     "pipeline build-pis array:windows.npz --sample signal --birth-range -3,3 --dtype float32",
+    "pipeline build-pis sisfall:data/SisFall --source-option window=3s --source-option step=1s",
     "pipeline build-pis --spec stores/3f2a.../spec.json --sigma 0.02",
 )
 @cli.command("build-pis")
@@ -103,8 +106,11 @@ def plan(source: str | None, cache: Path | None, as_json: bool, **options: Any) 
     root = catalogue.parse_root(cache)
     data, request, how = opened(source, options, _say)
     spec = StoreSpec(source=data.spec(), diagram=request.diagram, image=request.image)
-    planned = make_plan(data, spec, options=how, root=root, say=_say)
-    document = planned.to_dict() | {"found": find_finished(root, spec) is not None}
+    found = find_finished(root, spec) is not None
+    planned, room = make_plan(data, spec, options=how, root=root, say=_say), room_of(root)
+    document = planned.to_dict() | {"found": found, "room": room.to_dict()}
+    for line in shortages(room, planned.adds) if not found else []:
+        _say(f"warning: there is no room for this build: {line}")
     for line in expected_losses(root, spec, how):
         _say(line)
     if as_json:
@@ -116,11 +122,12 @@ def plan(source: str | None, cache: Path | None, as_json: bool, **options: Any) 
         "samples": f"{document['samples']:,}",
         "shards": f"{document['shards']} of up to {document['shard_samples']} samples",
         "files": document["files"],
-        "size": _bytes(document["bytes"]),
-        "memory": f"{_bytes(document['memory_per_worker'])} a worker",
+        "size": bytes_text(document["bytes"]),
+        "room": _room(room),
+        "memory": f"{bytes_text(document['memory_per_worker'])} a worker",
         "workers": document["workers"],
-        "time": _seconds(document["seconds"]),
-        "one core": _seconds(document["core_seconds"]),
+        "time": seconds_text(document["seconds"]),
+        "one core": seconds_text(document["core_seconds"]),
         "points": f"{document['points_per_sample']:.0f} a sample",
     }
     for name, value in rows.items():
@@ -228,7 +235,7 @@ def _refuse_given(context: click.Context, *, but: str) -> None:
         raise click.UsageError(f"{', '.join(given)}: only with --compare SOURCE", context)
 
 
-@examples("pipeline sources", "pipeline sources cifar10")
+@examples("pipeline sources", "pipeline sources cifar10", "pipeline sources pamap2 --json")
 @cli.command()
 @click.argument("name", required=False)
 @json_option
@@ -384,9 +391,9 @@ def _summary(document: dict[str, Any]) -> list[str]:
         f"key      {document['key']}",
         f"path     {document['path']}",
         f"samples  {document['samples']:,}: {status}",
-        f"size     {_bytes(document['bytes'])} in {document['files']} files",
+        f"size     {bytes_text(document['bytes'])} in {document['files']} files",
         f"time     {how}",
-        f"memory   {_bytes(document['peak_memory'])} at most in one worker"
+        f"memory   {bytes_text(document['peak_memory'])} at most in one worker"
         if document["peak_memory"]
         else "memory   -",
     ]
@@ -400,14 +407,12 @@ def _root_hint(cache: Path | None) -> str:
     return "" if cache is None else f" --cache {cache}"
 
 
-def _bytes(count: float) -> str:
-    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"
-
-
-def _seconds(seconds: float) -> str:
-    if seconds < 120:
-        return f"{seconds:.1f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+def _room(room: Room) -> str:
+    """What the cache can take, in words."""
+    if room.budget is None or room.used is None:
+        return f"{free_text(room)} free"
+    budget = f"{bytes_text(room.used)} used of a budget of {bytes_text(room.budget)}"
+    return f"{free_text(room)} free; {budget}"
 
 
 def _fact(value: Any) -> str:

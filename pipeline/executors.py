@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TypeVar
@@ -145,3 +146,23 @@ def _environment(values: dict[str, str]) -> Iterator[None]:
 
 
 EXECUTORS = {"serial": run_serial, "joblib": run_joblib, "dask": run_dask}
+
+SHORT = 10.0
+"""Seconds below which a pool of processes takes longer to start than it saves."""
+
+
+def run_as_needed(
+    function: Callable[[Task], Result], tasks: Sequence[Task], workers: int | None = None
+) -> Iterator[Result]:
+    """The first task in this process, and by the time that it takes the others here or in a pool.
+
+    workers: processes; None for a pool of all granted cores, if that is worth it.
+    """
+    started = time.perf_counter()
+    yield from map(function, tasks[:1])
+    rest = tasks[1:]
+    left = (time.perf_counter() - started) * len(rest)
+    useful = min(workers or granted_cores(), len(rest))
+    pool = useful > 1 and (workers is not None or left > SHORT)
+    run = EXECUTORS["joblib" if pool else "serial"]
+    yield from run(function, rest, workers=max(useful, 1), scheduler=None)

@@ -119,6 +119,10 @@ HOW_OPTIONS = (
     click.option("--shard-samples", type=click.IntRange(min=1), help="Samples a shard."),
     click.option("--with-inputs/--no-inputs", default=True, help="Store the raw samples too."),
     click.option("--mapped", is_flag=True, help="Uncompressed shards, to be memory-mapped."),
+    click.option(
+        "--space-check/--no-space-check", default=True,
+        help="Refuse a build for which the cache has no room; see `pi-cache budget`.",
+    ),
     TIME_LIMIT,
     click.option(
         "--retry", is_flag=True,
@@ -145,10 +149,13 @@ def opened(
     """The source, the request and the build options that a command line means."""
     from pipeline.prepare import Options, largest_magnitude
     from pipeline.request import read_request, resolve
-    from pipeline.sources import open_source
+    from pipeline.sources import KINDS, open_source
 
     saved = {} if given["spec_file"] is None else read_request(given["spec_file"])
     request = resolve(saved, {**given, "source": source})
+    kind = KINDS.get(request.source.partition(":")[0])
+    if kind is not None and kind.opening:
+        say(kind.opening)
     data = open_source(request.source, split=request.split, **request.source_options)
     for note in data.notes:
         say(f"note: {note}")

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from pi_cache.space import Need
 from pi_cache.specs import StoreSpec
 
 LARGEST_SHARD = 4096
@@ -53,7 +54,11 @@ class Cost:
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """Which shards there are and what they will take; `to_dict` is for printing."""
+    """Which shards there are and what they will take; `to_dict` is for printing.
+
+    adds: what is still missing of it in the cache, with the store of raw images where one is
+    needed first.
+    """
 
     spec: StoreSpec
     samples: int
@@ -62,7 +67,9 @@ class Plan:
     tables: int
     cost: Cost
     workers: int
+    adds: Need
     field_memory: float = 0.0
+    reader_memory: int = 0
 
     @property
     def shards(self) -> list[range]:
@@ -71,9 +78,8 @@ class Plan:
 
     @property
     def files(self) -> int:
-        """Files of the finished store: one a shard and array, a record a shard, metadata."""
-        records = len(self.shards) * (self.shard_arrays + 1)
-        return records + self.shard_arrays + 2 * self.tables + 5
+        """Files of the finished store."""
+        return count_files(len(self.shards), self.shard_arrays, self.tables)
 
     @property
     def stored_bytes(self) -> int:
@@ -83,11 +89,11 @@ class Plan:
     def memory(self) -> int:
         """Peak bytes of one worker: its largest shard, held once and encoded once, and a field.
 
-        With those of its child, where it has one.
+        With those of its child, where it has one, and of reading a sample, where that takes many.
         """
         largest = min(self.shard_samples, self.samples)
         shard = largest * (self.cost.held + 2 * self.cost.stored)
-        return int(BASE_MEMORY + shard + self.field_memory)
+        return int(BASE_MEMORY + shard + self.field_memory + self.reader_memory)
 
     @property
     def seconds(self) -> float:
@@ -110,6 +116,7 @@ class Plan:
             "shard_samples": self.shard_samples,
             "files": self.files,
             "bytes": self.stored_bytes,
+            "adds": {"bytes": self.adds.bytes, "files": self.adds.files},
             "memory_per_worker": self.memory,
             "workers": self.workers,
             "seconds": self.seconds,
@@ -139,6 +146,11 @@ def choose_shard_samples(samples: int, seconds_per_sample: float, held: float = 
         min(FEWEST_SHARDS, math.ceil(samples / SMALLEST_USEFUL_SHARD)),
     )
     return math.ceil(samples / count / CHUNK) * CHUNK
+
+
+def count_files(shards: int, arrays: int, tables: int) -> int:
+    """Files of a store: one a shard and array, a record a shard, metadata."""
+    return shards * (arrays + 1) + arrays + 2 * tables + 5
 
 
 def shard_ranges(samples: int, shard_samples: int) -> list[range]:

@@ -13,7 +13,10 @@ from pi_cache.errors import CorruptStore, InvalidSpec, SampleError, SourceError,
 from pi_cache.layout import Column, Layout, SampleTable, standard_columns
 from pi_cache.ledger import Build, open_build
 from pi_cache.manifest import Blueprint
+from pi_cache.quantities import value_text
+from pi_cache.root import STORES
 from pi_cache.shards import encode
+from pi_cache.space import check_space, room_of, shortages
 from pi_cache.specs import DiagramSpec, ImageSpec, Status, StoreSpec
 from pipeline.diagrams import compute_diagrams, tiny_fields
 from pipeline.engines import engine_of
@@ -29,6 +32,7 @@ from pipeline.engines.limits import (
 )
 from pipeline.executors import EXECUTORS, granted_cores, single_threaded
 from pipeline.fields import channel_names, field_size, make_fields, points_at_most
+from pipeline.growth import growth_of
 from pipeline.plan import CHILD_MEMORY, Cost, Plan, choose_shard_samples
 from pipeline.shard import USABLE, Clock, diagrams_of, images_of, warm
 from pipeline.sources.base import Samples, Source, read_samples
@@ -63,7 +67,8 @@ class Options:
 
     time_limit: seconds a field (a channel) of a sample may take, 0 or None for any; a sample with
     one that takes longer has the status TIMEOUT. retry: compute shards again that hold such a
-    sample, or one with the status CRASH.
+    sample, or one with the status CRASH. space_check: refuse before any work what the file system
+    or the budget of the cache has no room for.
     """
 
     executor: str | None = None
@@ -72,6 +77,7 @@ class Options:
     shard_samples: int | None = None
     with_inputs: bool = True
     mapped: bool = False
+    space_check: bool = True
     time_limit: float | None = 600.0
     retry: bool = False
 
@@ -95,26 +101,26 @@ def prepare(
     *,
     root: Path,
     options: Options,
+    donor: Path | None = None,
+    following: ImageSpec | None = None,
     say: Say = lambda text: None,
 ) -> Build:
     """The store's folder with all but its shards: as an earlier run left it, or begun now.
 
     cost: of a sample, to choose the size of a shard by; None where that is settled or cheap.
+    donor: a store with the same diagrams. following: another image of these diagrams, whose store
+    is to be built next, and for which there must be room too.
+    Raises StorageFull where there is too little of it, before anything is written.
     """
     from pi_cache.store import begin  # zarr: only who begins a store waits for its import
 
     before = find_begun(root, spec)
-    table = SampleTable(
-        ids=source.ids,
-        labels=source.labels,
-        groups=source.groups if any(source.groups) else None,
-        splits=source.splits if any(source.splits) else None,
-        label_names=source.label_names,
-    )
     attributes = {
         "channels": channel_names(source, spec.diagram),
         "source": {name: getattr(source, name) for name in ("kind", "citation", "licence")},
     }
+    if source.id_form:
+        attributes["ids"] = source.id_form
     if before is not None:
         columns, layout = before.blueprint.columns, before.layout
         for line in differing_layout(before.blueprint, options):
@@ -123,7 +129,50 @@ def prepare(
         say(explain_miss(root, spec))
         columns = store_columns(source, spec, with_inputs=options.with_inputs)
         layout = choose_layout(source, spec, cost, options)
-    return begin(root, spec, table, columns, layout=layout, attributes=attributes)
+    if options.space_check:
+        also = _columns_of(following, source, spec, options)
+        grows = growth_of(
+            source, columns, layout, before=before, donor=donor, also=also, retry=options.retry
+        )
+        if cost is None and not grows.is_known and shortages(room_of(root), grows.need()):
+            # As large as that only where nothing is compressed: better to measure than to refuse.
+            cost = measure(source, spec, time_limit=options.time_limit, say=say)
+        check_space(root, grows.need(cost))
+    return begin(root, spec, table_of(source), columns, layout=layout, attributes=attributes)
+
+
+def table_of(source: Source) -> SampleTable:
+    """Who the samples of a source are, as a store keeps it."""
+    return SampleTable(
+        ids=source.ids,
+        labels=source.labels,
+        groups=source.groups if any(source.groups) else None,
+        splits=source.splits if any(source.splits) else None,
+        label_names=source.label_names,
+    )
+
+
+def _columns_of(
+    image: ImageSpec | None, source: Source, spec: StoreSpec, options: Options
+) -> tuple[Column, ...]:
+    """The arrays of a store of another image; none without one."""
+    if image is None:
+        return ()
+    return store_columns(source, spec.replace(image=image), with_inputs=options.with_inputs)
+
+
+def raw_image(image: ImageSpec) -> ImageSpec:
+    """The images as they are before they are divided by the largest value of all."""
+    return image.replace(normalise="none", dtype="float32")
+
+
+def _raw_image_to_build(root: Path, spec: StoreSpec) -> ImageSpec | None:
+    """The raw images that are built before this store, where they are not in the cache."""
+    if spec.image.normalise != "dataset-max":
+        return None
+    raw = spec.replace(image=raw_image(spec.image))
+    entry = catalogue.read_entry(root / STORES / raw.key)
+    return None if entry.state == "finished" else raw.image
 
 
 def differing_layout(blueprint: Blueprint, options: Options) -> list[str]:
@@ -156,13 +205,10 @@ def explain_miss(root: Path, spec: StoreSpec) -> str:
     if nearest is None:
         return f"no store under {root} yet"
     entry, changed = nearest
-    listed = ", ".join(f"{name} {_short(a)} -> {_short(b)}" for name, (a, b) in changed.items())
+    listed = ", ".join(
+        f"{name} {value_text(a)} -> {value_text(b)}" for name, (a, b) in changed.items()
+    )
     return f"not in the cache; the nearest store, {entry.key[:12]}, differs in {listed}"
-
-
-def _short(value: object) -> str:
-    """A value for a message; of a digest, its start."""
-    return value[:12] if isinstance(value, str) and len(value) == 64 else repr(value)
 
 
 def store_columns(source: Source, spec: StoreSpec, *, with_inputs: bool) -> tuple[Column, ...]:
@@ -394,17 +440,29 @@ def make_plan(
     before = None if root is None else find_begun(root, spec)
     columns = store_columns(source, spec, with_inputs=options.with_inputs)
     layout = choose_layout(source, spec, cost, options) if before is None else before.layout
+    columns = columns if before is None else before.blueprint.columns
+    first = None if root is None else _raw_image_to_build(root, spec)
+    grows = growth_of(
+        source,
+        columns,
+        layout,
+        before=before,
+        also=_columns_of(first, source, spec, options),
+        retry=options.retry,
+    )
     shards = -(-len(source) // layout.shard_samples)
     workers = 1 if options.executor == "serial" else options.workers or granted_cores()
     return Plan(
         spec=spec,
         samples=len(source),
         shard_samples=layout.shard_samples,
-        shard_arrays=len(columns if before is None else before.blueprint.columns),
-        tables=2 + any(source.groups) + any(source.splits),
+        shard_arrays=len(columns),
+        tables=grows.tables,
         cost=cost,
+        adds=grows.need(cost),
         workers=min(workers, shards),
         field_memory=_field_memory(source, spec.diagram, options.time_limit),
+        reader_memory=getattr(source.reader, "memory", 0),
     )
 
 

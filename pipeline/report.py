@@ -17,9 +17,10 @@ from pi_cache.axes import cell_edges, cell_width
 from pi_cache.errors import InvalidSpec
 from pi_cache.reader import Store
 from pi_cache.specs import ImageSpec, Status, differences
+from pi_cache.windows import Window
 from pipeline.images import in_window, select
 from pipeline.plan import spread
-from pipeline.recipes import RECIPES, describe_diagram, describe_image
+from pipeline.recipes import RECIPES, bare_name, describe_diagram, describe_image
 from pipeline.shard import USABLE
 
 LITTLE = 0.5
@@ -38,8 +39,14 @@ def coverage(store: Store) -> dict[str, Any]:
     Counted when the store was built, over the diagrams of all usable samples. points: those that
     are drawn (over the threshold, essential classes as the spec says). empty_diagrams: those of
     which nothing is drawn. essential_clipped, essential_dropped: classes that never die, under the
-    name of what the spec does with them; None where a build did not count them.
+    name of what the spec does with them; None where a build did not count them. Raises InvalidSpec
+    for imported images, whose diagrams are not known.
     """
+    if store.spec.origin is not None:
+        raise InvalidSpec(
+            f"store {store.key[:12]} holds imported images without diagrams, so what their window"
+            f" shows is not known; see pi-cache show {store.key[:12]}"
+        )
     seen = store.manifest.statistics
     window = seen["window"]
     spec = store.spec.image
@@ -189,6 +196,7 @@ def explain_sample(
         "split": "" if store.splits is None else str(store.splits[sample]),
         "status": status.name,
         "problem": store.manifest.statistics.get("problems", {}).get(name, ""),
+        "window": window_facts(store, sample),
         "recipe": recipe_of(store),
         "diagram": store.spec.diagram.to_dict(),
         "image": store.spec.image.to_dict(),
@@ -203,12 +211,45 @@ def explain_sample(
     }
 
 
+def window_facts(store: Store, sample: int) -> dict[str, Any] | None:
+    """Where a sample was cut out of a recording: subject, file, start, length, rate.
+
+    start, length: in samples of the recording, the first one is 0. None where ids do not say so.
+    """
+    if "ids" not in store.attributes:
+        return None
+    window = Window.parse(str(store.ids[sample]))
+    subject = "" if store.groups is None else str(store.groups[sample])
+    return {
+        "dataset": store.spec.source.kind,
+        "subject": subject,
+        "recording": window.recording,
+        "start": window.start,
+        "length": window.length,
+        "recorded_rate": window.recorded,
+        "samples": window.samples,
+        "rate": window.rate,
+    }
+
+
+def window_line(window: dict[str, Any]) -> str:
+    """Where a window was cut, in words."""
+    recorded, start, length = (window[name] for name in ("recorded_rate", "start", "length"))
+    became = ""
+    if (window["samples"], window["rate"]) != (length, recorded):
+        became = f", as {window['samples']} at {window['rate']:g} Hz"
+    return (
+        f"{length} samples at {recorded:g} Hz from sample {start:,} ({start / recorded:.6g} s) of"
+        f" {window['recording']}, subject {window['subject'] or 'unknown'}{became}"
+    )
+
+
 def recipe_of(store: Store) -> dict[str, Any]:
     """Name and citation of the recipe a store was asked for by, and what was changed of it.
 
     name: "" where there was none. changed: the fields that differ, with the store's value.
     """
-    name = store.spec.recipe
+    name = bare_name(store.spec.recipe)
     recipe = RECIPES.get(name)
     if recipe is None:
         return {"name": name, "citation": "", "changed": {}}
@@ -339,6 +380,7 @@ def explanation_lines(store: Store, facts: dict[str, Any]) -> list[str]:
     lines = [
         f"sample   {facts['sample']}{label}",
         f"status   {facts['status']}{problem}",
+        *([] if facts["window"] is None else [f"window   {window_line(facts['window'])}"]),
         f"recipe   {_recipe_line(facts['recipe'])}",
         *(f"diagram  {line}" for line in describe_diagram(store.spec.diagram, store.channels)),
         *(f"image    {line}" for line in describe_image(store.spec.image)),

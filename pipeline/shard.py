@@ -19,7 +19,7 @@ import numpy as np
 
 from pi_cache.errors import CorruptStore, EngineNotInstalled, InvalidSpec, SampleError
 from pi_cache.ledger import Build, write_shard
-from pi_cache.reader import open_store
+from pi_cache.reader import Store, open_store
 from pi_cache.specs import RETRIED, DiagramSpec, ImageSpec, Status, StoreSpec
 from pipeline.diagrams import Diagrams, compute_diagrams, tiny_fields
 from pipeline.engines import isolated
@@ -135,16 +135,34 @@ def compute(task: ShardTask, clock: Clock) -> tuple[dict[str, np.ndarray], dict[
     with_inputs = any(column.name == "inputs" for column in task.build.blueprint.columns)
     samples: Samples | None = None
     with clock("read"):
-        given = None if task.donor is None else _diagrams_of_donor(task.donor, task)
+        given = None if task.donor is None else diagrams_of_donor(task.donor, task)
         if given is None or with_inputs:
             samples = read_samples(task.source)
-    if given is not None:
-        diagrams, status, problems = given
-    else:
+    found = given
+    if found is None:
         assert samples is not None
-        diagrams, status, problems = diagrams_of(
-            samples, task.source, spec.diagram, clock, time_limit=task.time_limit
-        )
+        found = diagrams_of(samples, task.source, spec.diagram, clock, time_limit=task.time_limit)
+    columns, seen = columns_of(task, *found, samples, clock)
+    if with_inputs and samples is not None:
+        columns["inputs"] = np.asarray(samples.arrays)
+    if given is None:
+        seen["time_limits"] = {f"{task.time_limit:g}" if task.time_limit else "none": 1}
+    return columns, seen
+
+
+def columns_of(
+    task: ShardTask,
+    diagrams: Diagrams,
+    status: np.ndarray,
+    problems: dict[str, str],
+    samples: Samples | None,
+    clock: Clock,
+) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """The arrays that diagrams give by name (status is changed here), and what was seen in them.
+
+    problems: by id. samples: what the diagrams are of, None where these were stored.
+    """
+    spec = task.build.spec
     diagrams, crowded = with_room(diagrams, status, room_for(task, samples, len(diagrams.points)))
     problems |= {task.source.ids[position]: text for position, text in crowded.items()}
     images, seen, failed = images_of(diagrams, status, spec.image, clock, task.dataset_max)
@@ -157,12 +175,8 @@ def compute(task: ShardTask, clock: Clock) -> tuple[dict[str, np.ndarray], dict[
         "points": diagrams.points,
         "offsets": np.column_stack([offsets[:-1].reshape(-1, each), offsets[each::each]]),
     }
-    if with_inputs and samples is not None:
-        columns["inputs"] = np.asarray(samples.arrays)
     if samples is not None:
         seen["flat_channels"] = samples.flat
-    if given is None:
-        seen["time_limits"] = {f"{task.time_limit:g}" if task.time_limit else "none": 1}
     if task.dataset_max is not None:
         seen["max_dataset"] = task.dataset_max
     seen["problems"] = dict(list(problems.items())[:PROBLEMS_KEPT])
@@ -276,22 +290,25 @@ def _assemble(
     )
 
 
-def _diagrams_of_donor(
+def diagrams_of_donor(
     donor: Path, task: ShardTask
 ) -> tuple[Diagrams, np.ndarray, dict[str, str]] | None:
     """Diagrams and statuses of the same samples, from a store that has them.
 
     None where that is damaged, or has a sample that is to be tried again.
     """
-    samples = task.build.sample_range(task.shard)
     try:
-        store = open_store(donor)
-        points, ends = store.diagrams(slice(samples.start, samples.stop))
-        status = store.read("status", slice(samples.start, samples.stop))
+        found = stored_diagrams(open_store(donor), task)
     except CorruptStore:
         return None
-    if task.retry and np.isin(status, RETRIED).any():
-        return None
+    return None if task.retry and np.isin(found[1], RETRIED).any() else found
+
+
+def stored_diagrams(store: Store, task: ShardTask) -> tuple[Diagrams, np.ndarray, dict[str, str]]:
+    """Diagrams, statuses and problems of the samples of a shard, as they are stored."""
+    samples = task.build.sample_range(task.shard)
+    points, ends = store.diagrams(slice(samples.start, samples.stop))
+    status = store.read("status", slice(samples.start, samples.stop))
     offsets = np.append(ends[:, :-1].reshape(-1), len(points))
     named = store.manifest.statistics.get("problems", {})
     mine = set(task.source.ids)

@@ -36,7 +36,10 @@ EXTENDED = (
 )
 """Kinds of tar header that carry names and attributes of the next member."""
 
-DAMAGED = (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError)
+DAMAGED = (
+    *(tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError),
+    UnicodeDecodeError,  # a name in a zip that is not what it says
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,6 +135,8 @@ def _zip_members(archive: Path) -> Iterator[tuple[str, IO[bytes] | None]]:
     with zipfile.ZipFile(archive) as opened:
         for info in opened.infolist():
             kind = stat.S_IFMT(info.external_attr >> 16)  # 0 where no Unix mode was kept
+            if not info.filename:
+                raise _refused(archive, "", "without a name")
             if info.is_dir():
                 yield info.filename, None
             elif kind not in (0, stat.S_IFREG):

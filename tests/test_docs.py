@@ -12,7 +12,13 @@ from pipeline.recipes import RECIPES
 from tests.pipeline.test_cli import COMMANDS
 
 ROOT = Path(__file__).resolve().parent.parent
-DOCUMENTS = ["README.md", "README.ko.md", "data/README.md", "docs/migration.md"]
+DOCUMENTS = [
+    "README.md",
+    "README.ko.md",
+    "data/README.md",
+    "docs/migration.md",
+    "docs/recordings.md",
+]
 PAGES = [f"docs/{name}.md" for name in ("conventions", "format", "joins-and-folds")]
 
 

@@ -44,7 +44,7 @@ def open_source(text: str, *, split: str | None = None, **options: Any) -> Sourc
         raise UnknownSource(f"{name} has no option {', '.join(wrong)}; it has {known}")
     # Absolute, since a worker may run in another folder.
     source = kind.open(str(Path(path).expanduser().absolute()) if path else "", **options)
-    source = replace(source, options=options)
+    source = replace(source, options=source.options or options)  # a kind may settle more
     return source if split is None else replace(source.part(split), split=split)
 
 
@@ -66,6 +66,7 @@ def describe_sources(name: str | None = None) -> list[dict[str, str]]:
             "options": ", ".join(kind.options),
             "citation": kind.citation,
             "licence": kind.licence,
+            **kind.facts,
         }
         for word, kind in KINDS.items()
         if name in (None, word)

@@ -27,13 +27,24 @@ import numpy as np
 from pi_cache.errors import SourceError
 from pipeline.sources.base import POINTS, Source
 from pipeline.sources.columns import COLUMNS, parse_columns
-from pipeline.sources.npyfile import open_npy, open_npz, read_column, read_members
+from pipeline.sources.npyfile import (
+    LARGEST_COLUMN,
+    open_npy,
+    open_npz,
+    read_column,
+    read_members,
+)
 from pipeline.sources.readers import ArrayReader, MemoryReader, ZarrReader
 
 KNOWN = (*COLUMNS, "label_names")
 AXES = {"image": (3, 4), "signal": (2, 3), "cloud": (3,), "distances": (3,)}
 """Axes of the array, counting the samples, that each kind of sample may have."""
 
+LETTER = np.dtype("U1").itemsize
+"""Bytes of a letter in an array of text."""
+
+MOST_SAMPLES = 10**8
+"""Of an array; a Zarr array can claim any number of them and have no bytes."""
 MOST_CHANNELS = 4
 """A last axis up to this long can be the channels of an image."""
 
@@ -145,6 +156,10 @@ def _check(shape: tuple[int, ...], dtype: np.dtype[Any], where: str) -> None:
         )
     if 0 in shape:
         raise SourceError(f"{where} has shape {shape} and so no values; give at least one sample")
+    if shape[0] > MOST_SAMPLES:
+        raise SourceError(
+            f"{where} has {shape[0]} samples, at most {MOST_SAMPLES} are read; give it in parts"
+        )
 
 
 def _parse_sample(
@@ -219,9 +234,9 @@ def _open(file: Path) -> tuple[ArrayReader, dict[str, np.ndarray]]:
             )
         return open_npz(file, others[0]), columns
     if file.suffix == ".npy":
-        return open_npy(file), _beside(file)
+        return open_npy(file), columns_beside(file)
     if any((file / name).is_file() for name in ("zarr.json", ".zarray")):
-        return _open_zarr(file), _beside(file)
+        return _open_zarr(file), columns_beside(file)
     raise SourceError(f"{file}: expected a .npy or .npz file, or the folder of a Zarr array")
 
 
@@ -233,7 +248,7 @@ def _open_zarr(path: Path) -> ZarrReader:
     return ZarrReader(path=str(path), shape=array.shape, dtype=array.dtype.newbyteorder("="))
 
 
-def _beside(file: Path) -> dict[str, np.ndarray]:
+def columns_beside(file: Path) -> dict[str, np.ndarray]:
     """The columns in files beside this one."""
     columns = {}
     for name in KNOWN:
@@ -255,6 +270,14 @@ def _load(value: Any) -> np.ndarray:
         return read_column(file)
     try:
         # utf-8-sig: editors on Windows put a mark before the first line.
-        return np.array(file.read_text(encoding="utf-8-sig").splitlines(), dtype=np.str_)
+        lines = file.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, ValueError) as error:
         raise SourceError(f"{file}: expected UTF-8 text, one value a line ({error})") from error
+    longest = max(map(len, lines), default=0)
+    if longest * len(lines) * LETTER > LARGEST_COLUMN:  # an array has room for the longest in each
+        line = next(number for number, text in enumerate(lines, 1) if len(text) == longest)
+        raise SourceError(
+            f"{file}: line {line} has {longest} characters, too many for a column of {len(lines)}"
+            " values; give one short value a line"
+        )
+    return np.array(lines, dtype=np.str_)

@@ -51,7 +51,8 @@ class Source:
     or `distances` (P, P). shape: of one sample, None for an axis that varies. channels: their names
     (a set of points has one). dtype: of the raw arrays. maximum: integers are divided by it; None
     takes values as they are.
-    labels: (n,) int64, -1 for none. groups, splits: "" for none.
+    labels: (n,) int64, -1 for none. groups, splits: "" for none. id_form: how ids are read, where
+    they say where a sample comes from.
     """
 
     kind: str
@@ -73,6 +74,7 @@ class Source:
     split: str = ""
     limit: int | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
+    id_form: str = ""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "labels", np.asarray(self.labels, dtype=np.int64))

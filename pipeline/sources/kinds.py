@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any
 
+from pipeline.recordings import DATASETS
 from pipeline.sources.base import Source
+from pipeline.windows.published import PUBLISHED
+from pipeline.windows.spec import HELP
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,6 +19,8 @@ class Kind:
 
     opener: `module.function` of this package, imported when first used. path: what stands after
     the colon, empty for none. line: one sentence. options: of `open_source`, beside `split`.
+    opening: said before one is opened, where that may take long. facts: what else is known, by
+    title.
     """
 
     opener: str
@@ -27,6 +32,8 @@ class Kind:
     options: tuple[str, ...] = ()
     citation: str = ""
     licence: str = ""
+    opening: str = ""
+    facts: Mapping[str, str] = field(default_factory=dict)
 
     def open(self, path: str, **options: Any) -> Source:
         """The source at a path. Raises SourceError."""
@@ -35,6 +42,31 @@ class Kind:
             import_module(f"pipeline.sources.{module}"), function
         )
         return opener(path, **options) if self.path else opener(**options)
+
+
+def recordings_kind(name: str) -> Kind:
+    """The kind of a data set of recordings, by its facts."""
+    facts = DATASETS[name].facts
+    more = facts.describe()
+    told = ("name", "title", "layout", "labels", "options", "citation", "licence")
+    published = PUBLISHED.get(name)
+    windows = HELP if published is None else {"windows": f"published: {published.words}"} | HELP
+    own = {"subjects": "those to take [default: all]"} | windows
+    own |= {"fitted": "the numbers of a fitted scale, as the spec of a store has them"}
+    return Kind(
+        opener=f"recordings.open_{name.replace('-', '_')}",
+        line=f"windows of recordings: {facts.title}",
+        layout=facts.layout,
+        labels=more["labels"],
+        splits="train, test as published" if name == "uci-har" else "none",
+        path="PATH" if name == "table" else "FOLDER",
+        options=(*own, *(name for name in facts.options if name not in own)),
+        citation=facts.citation,
+        licence=facts.licence,
+        opening="first every recording is read once, to find which windows there are",
+        facts={title: text for title, text in more.items() if title not in told}
+        | {f"option {option}": text for option, text in own.items()},
+    )
 
 
 KRIZHEVSKY = "A. Krizhevsky: Learning Multiple Layers of Features from Tiny Images, 2009"
@@ -103,6 +135,7 @@ KINDS = {
         citation="Y. Le, X. Yang: Tiny ImageNet Visual Recognition Challenge. CS231N, 2015",
         licence="terms of ImageNet: non-commercial research and education",
     ),
+    **{name: recordings_kind(name) for name in DATASETS},
     "array": Kind(
         opener="arrays.open_array",
         line="a NumPy or Zarr array of images, signals, point clouds or distance matrices",

@@ -109,9 +109,9 @@ class ZarrReader(ArrayReader):
             return native(np.asarray(open_zarr_array(self.path)[start:stop]))
         except SourceError:
             raise
-        except (OSError, RuntimeError, ValueError) as error:
+        except Exception as error:  # zarr and its codecs raise almost anything
             raise SourceError(
-                f"{self.path}: samples {start}..{stop - 1} cannot be read ({error}); "
+                f"{self.path}: samples {start}..{stop - 1} cannot be read ({error!r:.200}); "
                 "expected whole chunks: write the array again"
             ) from error
 

@@ -20,6 +20,8 @@ from pi_cache.errors import SourceError
 from pipeline.sources.base import Source
 
 SPLITS = {"_train": "train", "_test": "test"}
+MOST_DIGITS = 9
+"""Of a number of dimensions; Python itself refuses to read thousands of digits."""
 CITATION = (
     "Dau et al., The UCR time series archive, IEEE/CAA J. Autom. Sinica 6, 2019; Bagnall et al., "
     "The UEA multivariate time series classification archive, arXiv:1811.00075, 2018"
@@ -218,8 +220,8 @@ def _dimensions(path: Path, known: dict[str, list[str]]) -> int | None:
     says = known.get("dimensions") or known.get("dimension")
     if says is None:
         return 1 if _flag(known, "univariate") else None
-    if not says[0].isdecimal() or int(says[0]) < 1:
-        raise SourceError(f"{path}: @dimensions must be a whole number from 1, got {says[0]!r}")
+    if not says[0].isdecimal() or len(says[0]) > MOST_DIGITS or int(says[0]) < 1:
+        raise SourceError(f"{path}: @dimensions must be a whole number from 1, got {says[0]!r:.40}")
     return int(says[0])
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -18,8 +20,12 @@ from click.testing import CliRunner, Result
 import pi_cache.cli
 import pipeline.cli
 from pi_cache.reader import open_store
+from tests.pipeline.legacy_data import make_examples
+from tests.recordings.made import write_sisfall
 
 COMMANDS = {"pipeline": pipeline.cli.cli, "pi-cache": pi_cache.cli.cli}
+KEEPING = ("pin", "unpin", "rm", "gc", "budget")
+"""Commands of the cache that change it: their examples run on a copy."""
 KEY_IN_HELP = re.compile(r"(/data/pi/stores/|stores/)?3f2a\w*(\.\.\.)?(/spec\.json)?")
 
 
@@ -280,28 +286,46 @@ def test_every_help_ends_with_examples() -> None:
 
 
 @pytest.mark.parametrize("example", examples())
-def test_examples_run(example: str, cache: Path, key: str, workplace: Path) -> None:
+def test_examples_run(
+    example: str, cache: Path, key: str, workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Each example of a help text, on data and a store of those names."""
+    own = workplace / "cache"
+    monkeypatch.setenv("PI_CACHE", str(own))
+    if example.split()[1] in KEEPING:
+        cache = shutil.copytree(cache, own)
+        for place in cache.rglob("*"):
+            os.utime(place, (0, 0))  # long ago: what is young is not removed
     words = KEY_IN_HELP.sub(lambda m: str(cache / "stores" / key) + (m[3] or ""), example)
     words, _, _ = words.partition(" | ")
     if " fetch " in words and "--list" not in words:
         pytest.skip("downloads; see tests/sources/test_fetch.py")
     for place in ("/data/pi", "demo-cache"):
-        words = words.replace(place, str(workplace / "cache"))
-    arguments = shlex.split(words)
-    if "--cache" not in arguments and arguments[1] in ("build-pis", "ls", "demo", "plan"):
-        arguments += ["--cache", str(workplace / "cache")]
-    result = run(arguments)
+        words = words.replace(place, str(own))
+    result = run(shlex.split(words))
     assert result.exit_code == 0, result.output
+
+
+@pytest.fixture(scope="module")
+def legacy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Persistence images that were made elsewhere, under the names of the examples."""
+    folder = tmp_path_factory.mktemp("legacy")
+    make_examples(folder)
+    return folder
 
 
 @pytest.fixture
 def workplace(
-    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch, rng: Any
+    tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch,
+    rng: Any,
+    legacy: Path,
 ) -> Path:
     """A folder with the data that examples name, as the current one."""
     folder = tmp_path_factory.mktemp("work")
     monkeypatch.chdir(folder)
+    for place in legacy.iterdir():
+        (folder / place.name).symlink_to(place)
     np.savez("windows.npz", data=rng.normal(size=(9, 50, 3)), labels=np.arange(9))
     cifar = folder / "data" / "cifar-10-batches-bin"
     cifar.mkdir(parents=True)
@@ -309,4 +333,5 @@ def workplace(
         record = rng.integers(0, 256, (1, 3073), dtype=np.uint8)
         record[:, 0] = 3
         (cifar / name).write_bytes(np.repeat(record, 10_000, axis=0).tobytes())
+    write_sisfall(folder / "data" / "SisFall", rows=700)
     return folder
