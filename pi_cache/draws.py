@@ -6,11 +6,13 @@ Only hashes and whole numbers decide, so that one seed draws the same everywhere
 from __future__ import annotations
 
 import hashlib
+import operator
 from collections.abc import Iterable
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pi_cache.errors import InvalidFolds
 from pi_cache.samples import Numbers
 
 WEIGHT = 1 << 32
@@ -18,8 +20,11 @@ WEIGHT = 1 << 32
 
 
 def ranks(ids: Iterable[str], seed: int) -> Numbers:
-    """(n,) place of each id in the order of the SHA-256 of seed and id."""
-    prefix = f"{int(seed)}\0"
+    """(n,) place of each id in the order of the SHA-256 of seed and id. Raises InvalidFolds."""
+    try:
+        prefix = f"{operator.index(seed)}\0"
+    except TypeError:
+        raise InvalidFolds(f"seed must be a whole number, got {seed!r}") from None
     digests = b"".join([hashlib.sha256(f"{prefix}{name}".encode()).digest()[:16] for name in ids])
     halves = np.frombuffer(digests, ">u8").reshape(-1, 2).astype(np.uint64)
     ranks = np.empty(len(halves), np.int64)

@@ -240,7 +240,11 @@ def with_validation(
     seed: int,
     groups: ArrayLike | Sequence[str] | None = None,
 ) -> Fold:
-    """The fold with a validation part taken from its training part; see `holdout`."""
+    """The fold with a validation part taken from its training part; see `holdout`.
+
+    Raises InvalidFolds for a fold of other samples too.
+    """
+    (fold,) = check_made_of([fold], samples)
     if len(fold.validation):
         raise InvalidFolds(f"fold {fold.name!r} has a validation part already")
     taken = holdout(samples, share, seed=seed, groups=groups, among=fold.train)
@@ -281,8 +285,11 @@ def from_splits(
 
 
 def check_made_of(folds: Iterable[Fold], samples: Samples) -> Iterator[Fold]:
-    """The folds, one after the other, each found to count these samples. Raises InvalidFolds."""
-    digest = ids_digest(samples)
+    """The folds, one after the other, each found to count these samples.
+
+    Raises InvalidFolds for one that does not, and where there is no fold at all.
+    """
+    digest, fold = ids_digest(samples), None
     for fold in folds:
         beyond = any(len(n) and n[-1] >= len(samples) for n in fold.sides.values())
         if beyond or (fold.made_of and fold.made_of != digest):
@@ -291,6 +298,8 @@ def check_made_of(folds: Iterable[Fold], samples: Samples) -> Iterator[Fold]:
                 f" it of these {len(samples)}, or carry it over by id with to_file and from_file"
             )
         yield fold
+    if fold is None:
+        raise InvalidFolds("there is no fold; an iterator gives its folds once only: make a list")
 
 
 def class_name(samples: Samples, label: int) -> str:

@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from pi_cache import files
 from pi_cache.catalogue import check_home, read_manifest, read_spec
@@ -178,12 +178,15 @@ def _trusted(path: Path, *, lost: bool) -> tuple[StoreManifest | None, list[Find
         return manifest, []
     except UnsupportedFormat:
         raise
-    except (StoreNotFound, UnfinishedStore):
+    except (StoreNotFound, UnfinishedStore) as error:
         recorded = _recorded(path) if lost else None
-        if recorded is None:
+        if recorded is not None:
+            text = "every shard has its record, so this store was finished or about to be"
+            return recorded, [Finding("missing", "manifest.json", text)]
+        if lost or isinstance(error, StoreNotFound):
             raise
-        text = "every shard has its record, so this store was finished or about to be"
-        return recorded, [Finding("missing", "manifest.json", text)]
+        text = f"{error}, or pi-cache repair if its manifest was lost"
+        raise UnfinishedStore(text) from error
     except (CorruptStore, StorageFailed) as error:
         return _recorded(path), [_broken("manifest.json", error)]
 
@@ -262,7 +265,7 @@ def _check_documents(
 ) -> tuple[list[Finding], dict[int, ShardRecord]]:
     """What is wrong with the small JSON files beside the data, and the records that hold.
 
-    A store can live without its ledger, so it is a finding only when some of the records are gone.
+    A store can be read without its ledger, but only that can tell what a damaged manifest was.
     """
     findings = []
     for name, check in (("spec.json", _check_spec), ("blueprint.json", _check_blueprint)):
@@ -285,10 +288,14 @@ def _check_documents(
         try:
             records[k] = _check_record(build, k, manifest)
         except FileNotFoundError:
-            if there:
-                findings.append(Finding("missing", name, "the manifest has what it says"))
+            findings.append(Finding("missing", name, "the manifest has what it says"))
         except PiCacheError as error:
             findings.append(_broken(name, error))
+    if len(records) > manifest.shards:  # all of them, and of those of shards the names are known
+        listed = {name for record in records.values() for name in record.files}
+        if left := manifest.files.keys() - listed:
+            text = f"lists {len(left)} files less than the manifest, such as {min(left)}"
+            findings.append(Finding("corrupt", "ledger/table.json", text))
     there -= {build.record_path(k).name for k in range(TABLE_SHARD, manifest.shards)}
     findings += [_orphan(f"ledger/{name}") for name in sorted(there)]
     return findings, records
@@ -329,10 +336,11 @@ def _check_written(place: Path) -> None:
 
 
 def _orphans(path: Path, manifest: StoreManifest) -> Iterator[Finding]:
-    """Files, and links, that no document lists."""
+    """Files, and links, that no document lists; a link may stand for a folder of listed files."""
     known = {"manifest.json", "spec.json", "blueprint.json", *manifest.files}
+    folders = {str(folder) for name in manifest.files for folder in PurePosixPath(name).parents}
     for top in files.listing(path):
-        if top.name in UNCHECKED | {"ledger"}:
+        if top.name in UNCHECKED | {"ledger"} and files.is_folder(top):
             continue
         within = files.is_folder(top) and not top.is_symlink()
         try:
@@ -340,8 +348,10 @@ def _orphans(path: Path, manifest: StoreManifest) -> Iterator[Finding]:
         except PiCacheError as error:
             yield Finding("unreadable", top.name, str(error))
             continue
-        names = (place.relative_to(path).as_posix() for place in places)
-        yield from (_orphan(name) for name in names if name not in known)
+        for place in places:
+            name = place.relative_to(path).as_posix()
+            if name not in known and not (name in folders and files.is_folder(place)):
+                yield _orphan(name)
 
 
 def _orphan(name: str) -> Finding:

@@ -75,7 +75,7 @@ class Intervals:
             )
         if not (stops > starts).all():
             bad = int(np.flatnonzero(~(stops > starts))[0])
-            raise InvalidSpec(f"intervals: window {bad} stops at {stops[bad]}, before its start")
+            raise InvalidSpec(f"intervals: window {bad} stops at {stops[bad]}, not after its start")
         times, ranks = np.unique(np.concatenate([starts, stops]), return_inverse=True)
         base = code * len(times)
         return base + ranks.reshape(-1)[:count], base + ranks.reshape(-1)[count:]
@@ -97,14 +97,24 @@ def check_leakage(
     bytes. intervals: to look for windows that overlap. judged: the sides that must share nothing
     with the others; ("test",) allows what train and validation share.
     An empty answer means that there was nothing to look for: no groups, contents or intervals.
-    Raises LeakageError that names what is shared, with counts; InvalidFolds for folds of other
-    samples.
+    Samples without a group share none; `groupless` counts them. Raises LeakageError that names what
+    is shared, with counts; InvalidFolds for folds of other samples, and for none; InvalidSpec.
     """
     checked, found = find_leaks(
         folds, samples, groups=groups, contents=contents, intervals=intervals, judged=judged
     )
     refuse(found)
     return checked
+
+
+def groupless(folds: Iterable[Fold], samples: Samples) -> int:
+    """How many samples of these folds have no group, so that nobody can tell what they share."""
+    groups = np.full(len(samples), "", object) if samples.groups is None else samples.groups
+    concerned = np.zeros(len(samples), bool)
+    for fold in check_made_of(folds, samples):
+        for numbers in fold.sides.values():
+            concerned[numbers] = True
+    return int((groups[concerned] == "").sum())
 
 
 def refuse(found: Sequence[Leak]) -> None:
@@ -127,6 +137,8 @@ def find_leaks(
     judged: Collection[str] = JUDGED,
 ) -> tuple[tuple[str, ...], list[Leak]]:
     """What was looked for, and all that was found; arguments as of `check_leakage`."""
+    if not judged or set(judged) - set(SIDES):
+        raise InvalidSpec(f"judged must name some of {', '.join(SIDES)}, got {judged!r}")
     given = samples.groups if groups is None else parse_texts(groups, "groups")
     shared = {"groups": given, "samples with equal bytes": contents}
     coded_by = {
@@ -134,6 +146,8 @@ def find_leaks(
         for kind, values in shared.items()
         if values is not None
     }
+    if "groups" in coded_by and (coded_by["groups"][1] < 0).all():
+        del coded_by["groups"]  # nobody has one
     windows = None if intervals is None else intervals.ranked(len(samples))
     checked = (*coded_by, *(() if windows is None else ("overlapping windows",)))
     found: list[Leak] = []
@@ -156,7 +170,7 @@ def _codes(values: NDArray[np.generic], kind: str, count: int) -> tuple[list[str
 
 def _pairs(fold: Fold, judged: Collection[str]) -> Iterator[tuple[str, str]]:
     for one, other in combinations(SIDES, 2):
-        if other in judged and len(fold.sides[one]) and len(fold.sides[other]):
+        if {one, other} & set(judged) and len(fold.sides[one]) and len(fold.sides[other]):
             yield one, other
 
 

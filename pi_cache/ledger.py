@@ -212,9 +212,10 @@ def finish(build: Build, *, versions: Mapping[str, str] | None = None) -> StoreM
     for folder in _inner_folders(build.path):
         files.sync_directory(folder)  # another builder may have named a file and been killed then
     manifest = _publish_manifest(build, _manifest(build, held, versions or {}))
-    for folder in (build.path, *build.path.parents[:2]):
+    root = build.path.absolute().parent.parent  # of a relative path not all are in it
+    for folder in (build.path, build.path.parent, root):
         files.sync_directory(folder)
-    _sync_above(build.path.parents[2])
+    _sync_above(root.parent)
     return manifest
 
 

@@ -8,8 +8,10 @@ is there.
 
 from __future__ import annotations
 
+import errno
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -21,7 +23,7 @@ from pi_cache.integrity import Finding
 from pi_cache.layout import SampleTable
 from pi_cache.ledger import Build, finish, publish_or_replace, recorded_manifest
 from pi_cache.manifest import TABLE_SHARD, FileEntry, StoreManifest, is_as_written
-from pi_cache.restore import restored_records, versions_before
+from pi_cache.restore import restored_record, versions_before
 from pi_cache.root import STORES
 
 Say = Callable[[str], None]
@@ -31,6 +33,37 @@ LISTED_SO = (
     " pi-cache rm, and build it again"
 )
 
+HARMED = {
+    *("EIO", "EUCLEAN", "EBADMSG", "EREMOTEIO", "ENXIO", "ENODEV"),  # a failing disk
+    *("EISDIR", "ELOOP", "EINVAL"),  # no file, but a folder, a link to itself, a pipe
+}
+"""What a file that is damaged says when it is read. All else is no fault of its own: permissions,
+too many open files, a network that does not answer."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Work:
+    """How a repair is done. source, workers, dry_run, say: as for `pi_cache.repair.repair`."""
+
+    source: str | None = None
+    workers: int | None = None
+    dry_run: bool = False
+    say: Say = lambda line: None
+
+    def do(self, line: str, action: Callable[..., object], *arguments: object) -> None:
+        """Do a thing and tell it; a dry run only tells."""
+        if not self.dry_run:
+            action(*arguments)
+        self.say(line)
+
+
+def check_allowed(places: Iterable[Path]) -> None:
+    """Raise StorageFailed where a file cannot be read for a reason that is none of its own."""
+    for place in places:
+        error = _unreadable(place)
+        if error is not None and not _is_harm(error):
+            raise error
+
 
 def put(build: Build, name: str, data: bytes) -> None:
     """Publish a file of a store; whatever lies in its place goes to quarantine."""
@@ -38,10 +71,26 @@ def put(build: Build, name: str, data: bytes) -> None:
     try:
         publish_or_replace(build, {place: data})
     except StorageFailed:
-        if not files.exists(place):
+        error = _unreadable(place)
+        if error is None or not _is_harm(error):  # so it is not in the way: the disk may be full
             raise
-        files.move_aside(place, build.quarantine)  # it cannot even be read
+        files.move_aside(place, build.quarantine)
         publish_or_replace(build, {place: data})
+
+
+def _unreadable(place: Path) -> StorageFailed | None:
+    """Why something cannot be read; None where it can, or is not there."""
+    try:
+        files.digest(place)
+    except FileNotFoundError:
+        return None
+    except StorageFailed as error:
+        return error
+    return None
+
+
+def _is_harm(error: StorageFailed) -> bool:
+    return errno.errorcode.get(error.errno or 0) in HARMED
 
 
 def entry_of(data: bytes) -> FileEntry:
@@ -52,30 +101,27 @@ def entry_of(data: bytes) -> FileEntry:
 class Mending:
     """One store, what is wrong with it, and how it is mended.
 
-    manifest: what the store is to be again. tell: told each thing that is done. dry: only say so.
+    manifest: what the store is to be again.
     """
 
     def __init__(
-        self,
-        path: Path,
-        manifest: StoreManifest,
-        findings: Sequence[Finding],
-        tell: Say,
-        *,
-        dry: bool,
+        self, path: Path, manifest: StoreManifest, findings: Sequence[Finding], work: Work
     ) -> None:
         self.build = Build(path, manifest.spec, manifest.blueprint)
-        self.manifest, self.findings, self.tell, self.dry = manifest, findings, tell, dry
+        self.manifest, self.findings, self.work = manifest, findings, work
+        self._seen: dict[Path, FileEntry | None] = {}
 
     def mend_files(self) -> list[Finding]:
         """Mend all but ledger and manifest. What is returned has to be computed."""
-        if not self.dry:
+        if not self.work.dry_run:
             files.sweep(self.build.temporary)
         left = []
         for finding in sorted(self.findings, key=lambda one: one.kind != "orphan"):
             name = finding.path
             if finding.kind == "orphan":
-                self._move_away(name)
+                line = f"{name}: to quarantine, since no document lists it"
+                place = self.build.path / name
+                self.work.do(line, files.move_aside, place, self.build.quarantine)
             elif name == "spec.json":
                 self._put(name, self.manifest.spec.to_bytes(), "from the manifest")
             elif name == "blueprint.json":
@@ -83,7 +129,8 @@ class Mending:
             elif name not in self.manifest.files:
                 continue
             elif self._is_listed(name):
-                self.tell(f"{name}: {LISTED_SO}")
+                if finding.kind != "unreadable":  # else it can be read again by now
+                    self.work.say(f"{name}: {LISTED_SO}")
             elif not self._mend_listed(name):
                 left.append(finding)
         return left
@@ -94,18 +141,19 @@ class Mending:
         numbers = range(TABLE_SHARD, self.build.shards)
         names = {k: f"ledger/{self.build.record_path(k).name}" for k in numbers}
         lost = [k for k, name in names.items() if name in broken]
-        records = () if self.dry else restored_records(self.build, self.manifest, lost)
-        for record in records:
-            put(self.build, names[record.shard], record.to_bytes())
         for k in lost:
-            self.tell(f"{names[k]}: from the manifest")
+            self.work.do(f"{names[k]}: from the manifest", self._restore, k, lost)
         if "manifest.json" in broken:
             self._mend_manifest()
 
+    def _restore(self, k: int, lost: Sequence[int]) -> None:
+        record = restored_record(self.build, self.manifest, k, lost)
+        put(self.build, f"ledger/{self.build.record_path(k).name}", record.to_bytes())
+
     def _mend_manifest(self) -> None:
         build, place = self.build, self.build.path / "manifest.json"
-        if self.dry:
-            self.tell("manifest.json: from the ledger")
+        if self.work.dry_run:
+            self.work.say("manifest.json: from the ledger")
             return
         recorded = recorded_manifest(build)
         if recorded.digest != self.manifest.digest:
@@ -114,23 +162,17 @@ class Mending:
                 " left as it is: build the store again"
             )
         if _says_the_same(place, recorded):
-            self.tell(f"manifest.json: {LISTED_SO}")
+            self.work.say(f"manifest.json: {LISTED_SO}")
             return
         versions = versions_before(build.path)
         if files.exists(place):
             files.move_aside(place, build.quarantine)
         finish(build, versions=versions)
-        self.tell("manifest.json: from the ledger")
+        self.work.say("manifest.json: from the ledger")
 
     def _put(self, name: str, data: bytes, whence: str) -> None:
-        if not self.dry:
-            put(self.build, name, data)
-        self.tell(f"{name}: {whence}")
-
-    def _move_away(self, name: str) -> None:
-        if not self.dry:
-            files.move_aside(self.build.path / name, self.build.quarantine)
-        self.tell(f"{name}: to quarantine, since no document lists it")
+        self.work.do(f"{name}: {whence}", put, self.build, name, data)
+        self._seen.pop(self.build.path / name, None)
 
     def _is_listed(self, name: str) -> bool:
         """Whether a file that is found fault with is the one that was listed."""
@@ -170,9 +212,22 @@ class Mending:
 
     def _copies(self, entry: FileEntry) -> Iterator[Path]:
         """Where a file of that digest may lie: misplaced in this store, or in another one."""
-        yield from (self.build.path / one.path for one in self.findings if one.kind != "missing")
-        yield from files.listing(self.build.quarantine)
+        near = [self.build.path / one.path for one in self.findings if one.kind != "missing"]
+        near += files.listing(self.build.quarantine)
+        yield from (place for place in near if self._seen_at(place) == entry)
         yield from self._elsewhere.get(entry, ())
+
+    def _seen_at(self, place: Path) -> FileEntry | None:
+        """Size and digest of a file of a size that is looked for; each file is read once only."""
+        if place not in self._seen:
+            self._seen[place] = _found_at(place, self._sizes)
+        return self._seen[place]
+
+    @cached_property
+    def _sizes(self) -> set[int]:
+        """Sizes of the listed files that something is wrong with."""
+        listed = (self.manifest.files.get(finding.path) for finding in self.findings)
+        return {entry.size for entry in listed if entry is not None}
 
     @cached_property
     def _elsewhere(self) -> dict[FileEntry, list[Path]]:
@@ -190,11 +245,19 @@ class Mending:
         return found
 
 
+def _found_at(place: Path, sizes: Set[int]) -> FileEntry | None:
+    """Size and digest of a file that has one of these sizes."""
+    try:
+        if files.is_folder(place) or files.size(place) not in sizes:
+            return None
+        return FileEntry(*files.digest(place))
+    except (FileNotFoundError, PiCacheError):
+        return None
+
+
 def _read(place: Path, entry: FileEntry) -> bytes | None:
     """A file if it has that size and digest."""
     try:
-        if files.is_folder(place) or files.size(place) != entry.size:
-            return None
         data = files.read_bytes(place, most=entry.size)
     except (FileNotFoundError, PiCacheError):
         return None
@@ -208,9 +271,6 @@ def _says_the_same(place: Path, recorded: StoreManifest) -> bool:
         found = StoreManifest.from_bytes(data)
     except (FileNotFoundError, PiCacheError):
         return False
-    same = (found.files, found.status, found.blueprint) == (
-        recorded.files,
-        recorded.status,
-        recorded.blueprint,
-    )
+    said = ("files", "status", "blueprint")
+    same = all(getattr(found, name) == getattr(recorded, name) for name in said)
     return same and is_as_written(data)

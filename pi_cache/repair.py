@@ -7,16 +7,16 @@ nothing that is whole is touched, and a repair that is killed goes on when it is
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from pi_cache import files
 from pi_cache.builders import builder
 from pi_cache.errors import CorruptStore
 from pi_cache.integrity import Finding, Progress, inspect
-from pi_cache.mending import Mending
+from pi_cache.mending import Mending, Say, Work, check_allowed
 
-Say = Callable[[str], None]
+DOCUMENTS = ("manifest.json", "spec.json", "blueprint.json")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +48,8 @@ def repair(
 
     source: where the samples are now, as the pipeline writes it; else where the spec says. workers:
     processes. dry_run: only say what would be done. say: told each thing as soon as it is done.
-    progress: as for `inspect`. Raises StoreNotFound, UnfinishedStore, UnsupportedFormat, and any
+    progress: as for `inspect`. Raises StoreNotFound, UnfinishedStore, UnsupportedFormat;
+    StorageFailed where a file may not be read, which is no damage, before anything is changed; any
     PiCacheError where something cannot be had again: what was mended before that stays mended.
     """
     started, done = time.perf_counter(), list[str]()
@@ -57,16 +58,18 @@ def repair(
         done.append(line)
         say(line)
 
+    work = Work(source=source, workers=workers, dry_run=dry_run, say=tell)
+    check_allowed([*(path / name for name in DOCUMENTS), *files.listing(path / "ledger")])
     before = inspect(path, lost=True, progress=progress)
     found = before.findings
+    check_allowed(path / finding.path for finding in found if finding.kind == "unreadable")
     if before.manifest is None:
-        _compute(path, None, found, source, workers, dry_run, tell)
+        builder("repair")(path, None, found, work)
         before = before if dry_run else inspect(path, progress=progress)
     if before.manifest is not None and before.findings:
-        mending = Mending(path, before.manifest, before.findings, tell, dry=dry_run)
-        left = mending.mend_files()
-        if left:
-            _compute(path, before.manifest, left, source, workers, dry_run, tell)
+        mending = Mending(path, before.manifest, before.findings, work)
+        if left := mending.mend_files():
+            builder("repair")(path, before.manifest, left, work)
         mending.mend_ledger()
     after = inspect(path, progress=progress) if done and not dry_run else before
     digest = "" if after.manifest is None else after.manifest.digest
@@ -81,17 +84,3 @@ def repair(
         seconds=time.perf_counter() - started,
         dry=dry_run,
     )
-
-
-def _compute(
-    path: Path,
-    manifest: object,
-    findings: list[Finding],
-    source: str | None,
-    workers: int | None,
-    dry_run: bool,
-    say: Say,
-) -> None:
-    """Have files computed again by whoever builds stores."""
-    build_again = builder("repair")
-    build_again(path, manifest, findings, source=source, workers=workers, dry_run=dry_run, say=say)

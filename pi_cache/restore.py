@@ -6,7 +6,7 @@ them together give the numbers that the manifest has.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -15,36 +15,42 @@ from pi_cache.catalogue import read_manifest
 from pi_cache.consistency import stored_counts
 from pi_cache.errors import CorruptStore, StorageFailed, UnsupportedFormat
 from pi_cache.ledger import Build, record_of
-from pi_cache.manifest import TABLE_SHARD, FileEntry, ShardRecord, StoreManifest, merged
+from pi_cache.manifest import (
+    MALFORMED,
+    TABLE_SHARD,
+    FileEntry,
+    ShardRecord,
+    StoreManifest,
+    merged,
+)
 
 UNKNOWN = "unknown"
 LIBRARIES = ("numpy", "zarr", "numcodecs", "python")
 
 
-def restored_records(
-    build: Build, manifest: StoreManifest, lost: Sequence[int]
-) -> Iterator[ShardRecord]:
-    """The records of these shards, whose files must be whole; that of the tables is one too.
+def restored_record(
+    build: Build, manifest: StoreManifest, k: int, lost: Sequence[int]
+) -> ShardRecord:
+    """The record of shard k, whose files must be whole; that of the tables is one too.
 
-    Statuses are counted in the store. All else that the other records do not account for is given
-    to the first shard of these.
+    Statuses are counted in the store. lost: all whose records are. To the first shard of these is
+    given what the other records do not account for. Raises CorruptStore.
     """
-    shards = [k for k in lost if k != TABLE_SHARD]
-    others = list(_others(build, lost)) if shards else []
-    for k in lost:
-        samples = range(0) if k == TABLE_SHARD else build.sample_range(k)
-        first = k in shards[:1]
-        yield ShardRecord(
-            key=manifest.key,
-            blueprint=manifest.blueprint.digest,
-            shard=k,
-            start=samples.start,
-            stop=samples.stop,
-            files=_files_of(manifest, k),
-            status={} if k == TABLE_SHARD else stored_counts(build.path, manifest, k),
-            statistics=_left(manifest.statistics, [r.statistics for r in others]) if first else {},
-            seconds=_left(manifest.seconds, [r.seconds for r in others]) if first else {},
-        )
+    table = k == TABLE_SHARD
+    samples = range(0) if table else build.sample_range(k)
+    first = k == min((shard for shard in lost if shard != TABLE_SHARD), default=None)
+    statistics, seconds = _left(build, manifest, lost) if first else ({}, {})
+    return ShardRecord(
+        key=manifest.key,
+        blueprint=manifest.blueprint.digest,
+        shard=k,
+        start=samples.start,
+        stop=samples.stop,
+        files=_files_of(manifest, k),
+        status={} if table else stored_counts(build.path, manifest, k),
+        statistics=statistics,
+        seconds=seconds,
+    )
 
 
 def versions_before(path: Path) -> dict[str, str]:
@@ -57,39 +63,34 @@ def versions_before(path: Path) -> dict[str, str]:
 
 def remainder(total: Mapping[str, Any], part: Mapping[str, Any]) -> dict[str, Any]:
     """What `merged` makes `total` of, beside `part`; the smallest and largest stay as they are."""
-    return {
-        name: _rest(name, value, part[name]) if name in part else value
-        for name, value in total.items()
-    }
-
-
-def _rest(name: str, total: Any, part: Any) -> Any:
-    if isinstance(total, Mapping):
-        return remainder(total, part)
-    if isinstance(total, list | tuple):
-        return [_rest(name, a, b) for a, b in zip(total, part, strict=True)]
-    if isinstance(total, str) or name[:3] in ("min", "max"):
-        return total
-    return total - part
-
-
-def _left(total: Mapping[str, Any], parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """The remainder beside several parts, without texts that another has."""
-    rest = remainder(total, merged(parts))
-    if isinstance(rest.get("problems"), Mapping):
-        named = {name for part in parts for name in part.get("problems", {})}
-        rest["problems"] = {k: text for k, text in rest["problems"].items() if k not in named}
+    rest: dict[str, Any] = {}
+    for name, value in total.items():
+        if name not in part or name[:3] in ("min", "max"):
+            rest[name] = value
+        elif isinstance(value, Mapping):
+            rest[name] = remainder(value, part[name])
+        elif isinstance(value, list | tuple):
+            rest[name] = [a - b for a, b in zip(value, part[name], strict=True)]
+        elif not isinstance(value, str):  # a text is that of one sample, which is in the part
+            rest[name] = value - part[name]
     return rest
 
 
-def _others(build: Build, lost: Sequence[int]) -> Iterator[ShardRecord]:
-    """The records of all other shards, as far as there are any."""
-    for k in range(build.shards):
-        if k not in lost:
-            try:
-                yield record_of(build, k)
-            except (FileNotFoundError, CorruptStore, UnsupportedFormat):
-                continue
+def _left(
+    build: Build, manifest: StoreManifest, lost: Sequence[int]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Statistics and seconds beside those of the records that are not lost. Raises CorruptStore."""
+    others = [record_of(build, k) for k in range(build.shards) if k not in lost]
+    try:
+        return (
+            remainder(manifest.statistics, merged(record.statistics for record in others)),
+            remainder(manifest.seconds, merged(record.seconds for record in others)),
+        )
+    except MALFORMED as error:
+        raise CorruptStore(
+            f"manifest and ledger count other things, so no record can be restored: {error}; remove"
+            " the folder `ledger` and repair again: all of it is restored from the manifest"
+        ) from error
 
 
 def _files_of(manifest: StoreManifest, k: int) -> dict[str, FileEntry]:

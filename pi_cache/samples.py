@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -84,7 +85,7 @@ class Arrays:
         self.groups = None if groups is None else parse_texts(groups, "groups")
         self.splits = None if splits is None else parse_texts(splits, "splits")
         self.status: NDArray[np.uint8] = (
-            np.zeros(len(self.ids), np.uint8) if status is None else np.array(status, np.uint8)
+            np.zeros(len(self.ids), np.uint8) if status is None else _parse_status(status)
         )
         self.label_names = tuple(label_names)
         self._check()
@@ -142,7 +143,10 @@ def read_arrays(path: Path) -> Arrays:
 
 
 def parse_texts(values: ArrayLike | Sequence[str], name: str) -> Ids:
-    """(N,) Python strings, read-only. Raises InvalidSpec when some are something else."""
+    """(N,) Python strings, read-only. Raises InvalidSpec when some are something else.
+
+    Nor may they be what UTF-8 cannot hold, since they are hashed and stored.
+    """
     array = np.asarray(values)
     texts = array.astype(object) if array.dtype.kind in "UT" else array
     wrong = texts.ndim != 1 or (texts.size and texts.dtype != object)
@@ -151,8 +155,9 @@ def parse_texts(values: ArrayLike | Sequence[str], name: str) -> Ids:
     if wrong:
         raise InvalidSpec(
             f"{name} must be a list of strings, got {array.dtype} of shape {array.shape}; make"
-            f" strings of them, such as list(map(str, {name}))"
+            " strings of them with str"
         )
+    _check_encodable(texts.tolist(), name)
     return read_only(texts.astype(object))
 
 
@@ -211,7 +216,7 @@ def coded(values: Iterable[Any]) -> tuple[list[Any], Numbers]:
 
 def ids_digest(samples: Samples) -> str:
     """SHA-256 of the ids in their order: whether numbers of samples mean the same here."""
-    return hashlib.sha256("\0".join(samples.ids.tolist()).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(samples.ids.tolist()).encode()).hexdigest()
 
 
 def content_digests(rows: Readable, name: str = "inputs") -> NDArray[np.bytes_]:
@@ -228,16 +233,26 @@ def content_digests(rows: Readable, name: str = "inputs") -> NDArray[np.bytes_]:
     return np.array(digests, "S16")
 
 
-def listed(names: Sequence[Any] | NDArray[Any]) -> str:
+def listed(names: Sequence[Any] | NDArray[Any], between: str = ", ") -> str:
     """The first few names, and how many more there are."""
     more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
-    return ", ".join(str(name) for name in names[:LISTED]) + more
+    return between.join(str(name) for name in names[:LISTED]) + more
 
 
 def read_only(array: NDArray[Any]) -> NDArray[Any]:
     """The array, which from now on nobody can change."""
     array.flags.writeable = False
     return array
+
+
+def _check_encodable(texts: list[str], name: str) -> None:
+    try:
+        "".join(texts).encode()
+    except UnicodeEncodeError as error:
+        around = ascii(error.object[max(0, error.start - 20) : error.end])
+        raise InvalidSpec(
+            f"{name}: UTF-8 cannot hold {around}; rename the files whose names are not in UTF-8"
+        ) from None
 
 
 def _hashes(ids: Ids) -> Numbers:
@@ -251,6 +266,19 @@ def _parse_labels(labels: ArrayLike) -> Numbers:
             f"labels must be a list of whole numbers, got {array.dtype} of shape {array.shape}"
         )
     return read_only(array.astype(np.int64))
+
+
+def _parse_status(status: ArrayLike) -> NDArray[np.uint8]:
+    array = np.asarray(status)
+    codes = {int(code) for code in Status}
+    if array.ndim != 1 or (array.size and array.dtype.kind not in "iu"):
+        raise InvalidSpec(
+            f"status must be a list of codes of specs.Status, 0 for OK, got {array.dtype} of shape"
+            f" {array.shape}"
+        )
+    if unknown := sorted(set(array.tolist()) - codes):
+        raise InvalidSpec(f"status: no sample can have the codes {listed(unknown)}")
+    return array.astype(np.uint8)
 
 
 def _parse_mask(among: ArrayLike, count: int) -> NDArray[np.bool_]:

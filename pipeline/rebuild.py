@@ -8,7 +8,7 @@ left then needs the samples themselves.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
@@ -19,8 +19,9 @@ from pi_cache.errors import CorruptStore, InvalidSpec, SourceError
 from pi_cache.integrity import Finding
 from pi_cache.ledger import Build
 from pi_cache.manifest import StoreManifest
-from pi_cache.mending import entry_of, put
+from pi_cache.mending import Say, Work, entry_of, put
 from pi_cache.root import STORES
+from pi_cache.samples import listed
 from pi_cache.specs import StoreSpec
 from pipeline.build import build as build_store
 from pipeline.build import library_versions
@@ -37,28 +38,18 @@ from pipeline.stored import (
     source_of,
 )
 
-Say = Callable[[str], None]
-
 
 def repair(
-    path: Path,
-    manifest: StoreManifest | None,
-    findings: Sequence[Finding],
-    *,
-    source: str | None = None,
-    workers: int | None = None,
-    dry_run: bool = False,
-    say: Say = lambda line: None,
+    path: Path, manifest: StoreManifest | None, findings: Sequence[Finding], work: Work
 ) -> None:
     """Make files of a store again. findings: of files that the manifest lists.
 
     manifest: what the store is to be again; where that is not known, what the ledger still holds is
-    built upon. source: where the samples are now, as for `source_of`. say: told what was made, or
-    with dry_run what would be. Raises any PiCacheError where something cannot be had again; what
-    was made before stays.
+    built upon. work: its source is where the samples are now, as for `source_of`. Raises any
+    PiCacheError where something cannot be had again; what was made before stays.
     """
     if manifest is None:
-        _build_again(path, source, workers, dry_run, say)
+        _build_again(path, work)
         return
     build = Build(path, manifest.spec, manifest.blueprint)
     shards, others = _sorted(manifest, findings)
@@ -66,17 +57,15 @@ def repair(
     tasks = [
         MendTask(build, _of_shard(manifest, k), k, lost, donor=donor) for k, lost in shards.items()
     ]
-    mended = _foretold(tasks, say) if dry_run else _mended(tasks, workers, say)
-    waiting = [done for done in mended if done.left]
+    waiting = [done for done in _mended(tasks, work) if done.left]
     if not waiting and not others:
         return
     needed = [*_lost(waiting), *others]
     computes = any(done.left & COMPUTED for done in waiting)
-    data = _source(manifest.spec, source, needed, computes=computes)
+    data = _source(manifest.spec, work.source, needed, computes=computes)
     tasks = [_with_samples(done, data) for done in waiting]
-    mended = _foretold(tasks, say) if dry_run else _mended(tasks, workers, say)
-    left = _lost([done for done in mended if done.left])
-    left += _mend_tables(build, manifest, data, others, dry_run, say)
+    left = _lost([done for done in _mended(tasks, work) if done.left])
+    left += _mend_tables(build, manifest, data, others, work)
     if left:
         _refuse(manifest, data, left, path)
 
@@ -119,14 +108,17 @@ def _foretold(tasks: Sequence[MendTask], say: Say) -> Iterator[Mended]:
         yield done
 
 
-def _mended(tasks: Sequence[MendTask], workers: int | None, say: Say) -> Iterator[Mended]:
+def _mended(tasks: Sequence[MendTask], work: Work) -> Iterator[Mended]:
     """Every damaged shard, mended as far as possible, as it is done."""
+    if work.dry_run:
+        yield from _foretold(tasks, work.say)
+        return
     samples = sum(len(task.samples) for task in tasks)
     with Progress() as progress:
-        for count, done in enumerate(run_as_needed(mend_shard, tasks, workers), start=1):
+        for count, done in enumerate(run_as_needed(mend_shard, tasks, work.workers), start=1):
             progress(count, len(tasks), len(done.task.samples), samples)
             for line in done.lines():
-                say(line)
+                work.say(line)
             yield done
 
 
@@ -145,7 +137,7 @@ def _source(spec: StoreSpec, place: str | None, needed: Sequence[str], *, comput
             check_computed_here(spec)
         return source_of(spec.source, place)
     except (InvalidSpec, SourceError) as error:
-        raise type(error)(f"for {'; '.join(needed)}: {error}") from error
+        raise type(error)(f"for {listed(needed, '; ')}: {error}") from error
 
 
 def _with_samples(done: Mended, data: Source) -> MendTask:
@@ -155,12 +147,7 @@ def _with_samples(done: Mended, data: Source) -> MendTask:
 
 
 def _mend_tables(
-    build: Build,
-    manifest: StoreManifest,
-    data: Source,
-    names: Sequence[str],
-    dry_run: bool,
-    say: Say,
+    build: Build, manifest: StoreManifest, data: Source, names: Sequence[str], work: Work
 ) -> list[str]:
     """Publish tables and metadata as a build from this source would; what would be others."""
     if not names:
@@ -172,9 +159,7 @@ def _mend_tables(
         name for name in names if name in made and entry_of(made[name]) == manifest.files[name]
     ]
     for name in right:
-        if not dry_run:
-            put(build, name, made[name])
-        say(f"{name}: from the source")
+        work.do(f"{name}: from the source", put, build, name, made[name])
     return [name for name in names if name not in right]
 
 
@@ -183,7 +168,7 @@ def _refuse(manifest: StoreManifest, data: Source, wrong: Sequence[str], path: P
 
     None of them has been published.
     """
-    what = "; ".join(wrong)
+    what = listed(wrong, "; ")
     try:
         check_same(part_of_store(path, manifest, _there(path, manifest)), data)
     except CorruptStore:  # tables that are damaged themselves
@@ -210,9 +195,7 @@ def _there(path: Path, manifest: StoreManifest) -> set[str]:
     return {name for name, size in sizes.items() if size == manifest.files[name].size}
 
 
-def _build_again(
-    path: Path, source: str | None, workers: int | None, dry_run: bool, say: Say
-) -> None:
+def _build_again(path: Path, work: Work) -> None:
     """Go on with a store of which manifest and ledger are damaged, as if it had been begun only.
 
     Shards whose records hold are kept. Raises CorruptStore where even the spec is gone.
@@ -230,13 +213,13 @@ def _build_again(
             f" cache, where it could be built upon; move it to stores/{spec.key} below a cache root"
         )
     check_computed_here(spec)
-    data = source_of(spec.source, source)
+    data = source_of(spec.source, work.source)
     if spec.replace(source=data.spec()).key != spec.key:
         raise SourceError(
             f"{data.kind}:{data.location} has changed since this store was made of it; name the"
             " unchanged samples with --source"
         )
-    if not dry_run:
+    if not work.dry_run:
         with Progress() as progress:
             report = build_store(
                 data,
@@ -244,8 +227,8 @@ def _build_again(
                 spec.image,
                 root=path.parents[1],
                 recipe=spec.recipe,
-                options=Options(workers=workers),
+                options=Options(workers=work.workers),
                 progress=progress,
             )
-        say(f"{report.built} of {report.manifest.shards} shards from the source")
-    say("manifest.json: anew, from the ledger and what is computed where that is damaged")
+        work.say(f"{report.built} of {report.manifest.shards} shards from the source")
+    work.say("manifest.json: anew, from the ledger and what is computed where that is damaged")

@@ -19,7 +19,7 @@ import numpy as np
 from pi_cache.integrity import Finding, Recomputation
 from pi_cache.ledger import Build
 from pi_cache.reader import Check, Store, open_store
-from pi_cache.samples import LISTED
+from pi_cache.samples import listed
 from pi_cache.specs import RETRIED, Status
 from pipeline.executors import run_as_needed, single_threaded
 from pipeline.prepare import joined
@@ -272,5 +272,4 @@ def _findings(store: Store, differences: Sequence[Difference]) -> Iterator[Findi
         texts = [
             f"sample {one.sample} ({store.ids[one.sample]}) {one.text}" for one in by_file[name]
         ]
-        more = f"; and {len(texts) - LISTED} more" if len(texts) > LISTED else ""
-        yield Finding("differs", name, "; ".join(texts[:LISTED]) + more)
+        yield Finding("differs", name, listed(texts, "; "))

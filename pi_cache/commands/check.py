@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from pi_cache.commands.each import (
     stores_argument,
 )
 from pi_cache.commands.options import cache_option, examples, json_option, say
+from pi_cache.errors import PiCacheError
 from pi_cache.integrity import Finding, Recomputation, Verification, inspect
 from pi_cache.quantities import bytes_text, seconds_text
 
@@ -40,7 +41,7 @@ def _amount(context: Any, parameter: Any, text: str | None) -> float | int | Non
     """A click callback for a number of samples, or a share of them such as `1%`."""
     if text is None or text.endswith("%"):
         return _percent(context, parameter, text)
-    if not text.isdigit() or not int(text):
+    if not text.isdecimal() or not int(text):
         raise click.BadParameter(f"{text!r}: give a number of samples, or a share such as 1%")
     return int(text)
 
@@ -97,13 +98,16 @@ def verify_store(
     def check(path: Path) -> tuple[dict[str, Any], Sequence[Finding]]:
         with Meter("verify") as meter:
             found = inspect(path, share=share or 1.0, seed=seed, progress=meter)
-        recomputed = None
-        if amount is not None:
-            recomputed = _recompute(found, amount, seed, source)
-        for line in _told(found, recomputed):
-            say(line)
+        say(_told(found))
+        recomputed, failure = None, {}
+        try:
+            recomputed = None if amount is None else _recompute(found, amount, seed, source)
+        except PiCacheError as error:  # what was found before stays found
+            failure = {"error": str(error)}
+        if recomputed is not None:
+            say(f"{path}: {_recomputed(recomputed)}")
         findings = [*found.findings, *(recomputed.findings if recomputed else ())]
-        return _verification(found, recomputed, findings), findings
+        return _verification(found, recomputed, findings) | failure, findings
 
     each_store(stores, everything, cache, as_json, check)
 
@@ -128,24 +132,21 @@ def _recompute(
     return result
 
 
-def _told(found: Verification, recomputed: Recomputation | None) -> Iterator[str]:
+def _told(found: Verification) -> str:
     """What was read, and what came of it, in words."""
     verdict = counted(found.findings) or ("whole" if found.complete else "nothing wrong")
     rate = f"{bytes_text(found.rate)}/s" if found.seconds else ""
     read = f"{found.files_read:,} of {found.files:,} files"
     time_taken = f"{bytes_text(found.bytes_read)} in {seconds_text(found.seconds)}, {rate}"
     if found.manifest is None:
-        yield f"{found.path}: {verdict}; nothing else was read, as the ledger is damaged too"
-    elif found.complete:
-        yield f"{found.path}: {verdict}; {read} read, {time_taken}"
-    else:
-        share = found.bytes_read / found.bytes if found.bytes else 1.0
-        yield (
-            f"{found.path}: {verdict} in what was read: {read}, {share:.1%} of the bytes (--seed"
-            f" {found.seed}), {time_taken}; of all others only presence and size were looked at"
-        )
-    if recomputed is not None:
-        yield f"{found.path}: {_recomputed(recomputed)}"
+        return f"{found.path}: {verdict}; nothing else was read, as the ledger is damaged too"
+    if found.complete:
+        return f"{found.path}: {verdict}; {read} read, {time_taken}"
+    share = found.bytes_read / found.bytes if found.bytes else 1.0
+    return (
+        f"{found.path}: {verdict} in what was read: {read}, {share:.1%} of the bytes (--seed"
+        f" {found.seed}), {time_taken}; of all others only presence and size were looked at"
+    )
 
 
 def _recomputed(done: Recomputation) -> str:

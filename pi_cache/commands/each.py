@@ -41,16 +41,21 @@ def each_store(
     *,
     tell: bool = True,
 ) -> None:
-    """Treat every store, print what is found, and exit with the status that says so."""
+    """Treat every store, print what is found, and exit with the status that says so.
+
+    treat: what there is to say of a store, as plain JSON values, and its findings; a member `error`
+    says what failed after these were found.
+    """
     if bool(stores) == everything:
         raise click.UsageError("give STORES or --all")
     status, documents = 0, []
-    for path in _paths(stores, everything, cache):
+    for path in list(_paths(stores, everything, cache)):  # a wrong name costs no hours of reading
         try:
             document, findings = treat(path)
         except PiCacheError as error:
-            say(f"pi-cache: {error}")
             document, findings = {"key": path.name, "path": str(path), "error": str(error)}, ()
+        if "error" in document:
+            say(f"pi-cache: {document['error']}")
             status |= FAILED
         documents.append(document)
         status |= sum({EXIT_BITS[finding.kind] for finding in findings})
@@ -78,7 +83,10 @@ def _paths(stores: Sequence[str], everything: bool, cache: Path | None) -> Itera
         say(f"no store under {root}")
     for entry in entries:
         if entry.state == "unfinished":
-            say(f"{entry.path}: not looked at, since it is unfinished")
+            say(
+                f"{entry.path}: not looked at, since it is unfinished, or has lost its manifest:"
+                f" pi-cache repair {entry.key[:12]} tells"
+            )
         else:
             yield entry.path
 

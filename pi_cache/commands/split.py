@@ -28,7 +28,7 @@ from pi_cache.folds import (
     with_validation,
 )
 from pi_cache.joins import Joined, Source, open_together, short
-from pi_cache.leakage import Leak, find_leaks, refuse
+from pi_cache.leakage import Leak, find_leaks, groupless, refuse
 from pi_cache.reader import Store, open_store
 from pi_cache.samples import Numbers, content_digests, left_out, listed, read_arrays
 
@@ -82,17 +82,20 @@ def show_folds(store: str, cache: Path | None, as_json: bool, **options: Any) ->
     contents = content_digests(opened) if options["inputs"] else None
     checked, leaks = find_leaks(folds, opened, contents=contents)
     rows = [_row(fold, opened, leaks) for fold in folds]
-    absent = left_out(opened, among)
+    absent, alone = left_out(opened, among), groupless(folds, opened)
     if as_json:
-        document = {"key": opened.key, "left_out": absent, "checked": checked, "folds": rows}
+        head = {"key": opened.key, "left_out": absent, "checked": checked, "without_group": alone}
+        document = {**head, "folds": rows}
         click.echo(json.dumps(document, ensure_ascii=False))
     else:
         for line in table_lines([HEADER, *map(_cells, rows)], right=(1, 2, 3)):
             click.echo(line)
     if absent:
         say(f"left out, not OK: {', '.join(f'{name} {count}' for name, count in absent.items())}")
-    if not checked:
+    if "groups" not in checked:
         say("no groups in this store: whether subjects lie on two sides cannot be told")
+    elif alone:
+        say(f"{alone} samples have no group: whether theirs lie on two sides cannot be told")
     if any(leak.kind == "groups" for leak in leaks) and not options["groups"]:
         say("--leave-one-group-out, or --groups with the other ways, keeps groups whole")
     refuse(leaks)
@@ -113,6 +116,10 @@ def _parse_way(options: dict[str, Any]) -> str:
         )
     if given[0] == "file" and options["split"] is not None:
         raise click.UsageError("--split does not go with --file, which names its samples")
+    if given[0] != "file" and options["partial"]:
+        raise click.UsageError("--partial goes with --file")
+    if options["out"] is not None and options["out"].suffix.lower() != ".json":
+        raise click.UsageError(f"--out writes JSON: give a name with .json, got {options['out']}")
     if options["groups"] and given[0] != "count" and options["validation"] is None:
         raise click.UsageError("--groups goes with --stratified or --validation")
     return given[0]

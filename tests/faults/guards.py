@@ -87,7 +87,7 @@ READING: Mapping[str, Guard] = {
         "pi_cache.firsttouch",
         "            if size != entry.size:\n",
         "            if False:\n",
-        f"{STORES}reader.py",
+        f"{STORES}reader.py::test_missing_and_short_files_are_found_at_opening",
     ),
     "sha256 at first touch": Guard(
         "pi_cache.shardfile",
@@ -121,7 +121,10 @@ READING: Mapping[str, Guard] = {
         f"{FAULTS}bit_flips.py",
     ),
     "index inside the shard": Guard(
-        "pi_cache.shardfile", "        if bad.any():\n", "        if False:\n", f"{STORES}reader.py"
+        "pi_cache.shardfile",
+        "        if bad.any():\n",
+        "        if False:\n",
+        f"{STORES}reader.py::test_an_index_that_points_outside_is_refused",
     ),
     "lengths in Blosc headers": Guard(
         "pi_cache.shards",
@@ -186,7 +189,10 @@ DOCUMENTS: Mapping[str, Guard] = {
         f"{FAULTS}single.py",
     ),
     "key of the folder": Guard(
-        "pi_cache.catalogue", "if is_key and path.name != key:", "if False:", f"{STORES}repair.py::test_the_store_of_another_key_is_refused"
+        "pi_cache.catalogue",
+        "if is_key and path.name != key:",
+        "if False:",
+        f"{STORES}repair.py::test_the_store_of_another_key_is_refused",
     ),
     "roots of newer releases": Guard(
         "pi_cache.root",
@@ -285,7 +291,7 @@ CHECKING: Mapping[str, Guard] = {
         "pi_cache.integrity",
         '            findings.append(Finding("missing", name, "the manifest has what it says"))\n',
         "            pass\n",
-        f"{STORES}integrity.py",
+        f"{STORES}integrity.py::test_a_lost_ledger_is_written_again",
     ),
     "verify looks into the arrays": Guard(
         "pi_cache.consistency",

@@ -238,6 +238,8 @@ def test_a_validation_part_comes_from_the_training_part(store: Store) -> None:
         assert not set(store.groups[whole.train]) & set(store.groups[whole.validation])
         with pytest.raises(InvalidFolds, match="has a validation part already"):
             with_validation(whole, store, 0.3, seed=0)
+        with pytest.raises(InvalidFolds, match="made of other samples"):
+            with_validation(fold, Arrays(IDS[::-1], labels=LABELS), 0.3, seed=0)
 
 
 def test_a_fold_is_a_checked_value() -> None:
@@ -264,6 +266,8 @@ def test_a_fold_is_a_checked_value() -> None:
             r"9 folds need .*fewer have walk \(8\), 앉기 \(8\), r",
         ),
         (lambda s: stratified(s, 1, seed=0), "folds must be at least 2, got 1"),
+        (lambda s: stratified(s, 2, seed=1.5), "seed must be a whole number, got 1.5"),
+        (lambda s: leave_groups_out(s, 2, seed="1"), "seed must be a whole number, got '1'"),
         (lambda s: stratified(s, 5, seed=0, groups=s.groups), "at least 5 groups are .* are 4"),
         (lambda s: leave_one_group_out(s, groups=["a"] * 24), r"are 1 \(a\)"),
         (lambda s: leave_one_group_out(s, groups=["a"] * 4), "4 groups were given for 24"),
@@ -310,6 +314,9 @@ def test_folds_come_back_from_a_file_in_any_order(store: Store, tmp_path: Path) 
         to_file(tmp_path / "other.json", [folds[0], folds[0]], store)
     with pytest.raises(InvalidFolds, match=r"written to \.json, got '\.csv'"):
         to_file(tmp_path / "other.csv", folds, store)
+    with pytest.raises(InvalidFolds, match="there is no fold"):
+        to_file(tmp_path / "other.json", [], store)
+    assert not (tmp_path / "other.json").exists()
 
 
 def test_folds_and_splits_of_a_table(store: Store, tmp_path: Path) -> None:
@@ -410,8 +417,20 @@ def test_the_command_without_groups_says_so(tmp_path: Path) -> None:
     assert "no split 'train' in this store; it has none" in str(result.exception)
     result = run(plain.path, "--stratified", 2)
     assert result.exit_code == 0 and "cannot be told" in result.stderr
+    result = run(plain.path, "--stratified", 2, "--inputs")
+    assert result.exit_code == 0 and "cannot be told" in result.stderr
     result = run(plain.path, "--stratified", 2, "--groups")
     assert "have no groups to keep whole" in str(result.exception)
+
+
+def test_the_command_counts_samples_without_a_group(tmp_path: Path) -> None:
+    """Of those that are divided."""
+    some = make_people(tmp_path, groups=["", "", *IDS[2:]], status=[1, *[0] * 23])
+    told = run(some.path, "--stratified", 2)
+    assert told.exit_code == 0
+    assert "1 samples have no group: whether theirs lie on two sides cannot be told" in told.stderr
+    document = json.loads(run(some.path, "--stratified", 2, "--json").stdout)
+    assert document["without_group"] == 1 and document["checked"] == ["groups"]
 
 
 @pytest.mark.parametrize(
@@ -420,6 +439,8 @@ def test_the_command_without_groups_says_so(tmp_path: Path) -> None:
         (),
         ("--splits", "--stratified", "3"),
         ("--splits", "--groups"),
+        ("--splits", "--partial"),
+        ("--splits", "--out", "folds.csv"),
         ("--file", "no.csv"),
         ("--stratified", "1"),
         ("--splits", "--validation", "1"),

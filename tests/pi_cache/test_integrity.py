@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import re
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -15,12 +16,19 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
-from pi_cache import builders, cli, files
-from pi_cache.errors import BuilderNotInstalled, StoreNotFound, UnfinishedStore
+from pi_cache import builders, cli, files, mending
+from pi_cache.errors import (
+    BuilderNotInstalled,
+    CorruptStore,
+    StorageFailed,
+    StorageFull,
+    StoreNotFound,
+    UnfinishedStore,
+)
 from pi_cache.integrity import inspect, verify
 from pi_cache.layout import Layout
-from pi_cache.ledger import records_of
-from pi_cache.manifest import ShardRecord, StoreManifest
+from pi_cache.ledger import Build, records_of
+from pi_cache.manifest import FileEntry, ShardRecord, StoreManifest
 from pi_cache.reader import open_store
 from pi_cache.repair import repair
 from pi_cache.restore import remainder
@@ -52,6 +60,8 @@ def snapshot(path: Path) -> dict[Path, tuple[int, int]]:
     return {p: (p.stat().st_mtime_ns, p.stat().st_ino) for p in [path, *path.rglob("*")]}
 
 
+NO_LEDGER = [("missing", f"ledger/{name}.json") for name in ("000000", "000001", "000002", "table")]
+
 DAMAGE: dict[str, tuple[Callable[[Path], object], list[tuple[str, str]]]] = {
     "bit flip": (lambda p: flip(p / IMAGES), [("corrupt", IMAGES)]),
     "truncation": (lambda p: os.truncate(p / IMAGES, 5), [("corrupt", IMAGES)]),
@@ -73,6 +83,15 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], list[tuple[str, str]]]] = {
         [("orphan", "data.zarr/images/c.9.0.0.0")],
     ),
     "foreign link": (lambda p: (p / "link").symlink_to("/"), [("orphan", "link")]),
+    "file in place of the ledger": (
+        lambda p: (shutil.rmtree(p / "ledger"), (p / "ledger").touch()),
+        [("orphan", "ledger"), *NO_LEDGER],
+    ),
+    "no ledger": (lambda p: shutil.rmtree(p / "ledger"), NO_LEDGER),
+    "file in place of a folder of leftovers": (
+        lambda p: (p / "quarantine").touch(),
+        [("orphan", "quarantine")],
+    ),
     "metadata": (
         lambda p: flip(p / "data.zarr/images/zarr.json"),
         [("corrupt", "data.zarr/images/zarr.json")],
@@ -105,6 +124,21 @@ def test_a_whole_store_has_no_findings(path: Path) -> None:
     assert snapshot(path) == before
 
 
+@pytest.mark.parametrize("folder", ["data.zarr", "data.zarr/images"])
+def test_a_folder_on_another_disk_is_no_orphan(path: Path, folder: str) -> None:
+    """A link in place of a folder of the store is not taken away from what it leads to."""
+    shutil.move(path / folder, path.parents[1] / "elsewhere")
+    (path / folder).symlink_to(path.parents[1] / "elsewhere")
+    assert verify(path) == []
+    assert repair(path).done == []
+    flip(path / "manifest.json")
+    assert repair(path).left == []
+    assert len(open_store(path).read_all("images")) == 20
+    (path / folder).unlink()
+    (path / folder).touch()
+    assert ("orphan", folder) in [(f.kind, f.path) for f in verify(path)]
+
+
 def test_digests_are_in_the_finding(path: Path) -> None:
     flip(path / IMAGES)
     assert "expected SHA-256" in str(verify(path)[0]) and "got" in str(verify(path)[0])
@@ -120,7 +154,8 @@ def test_a_failing_disk_is_unreadable_not_corrupt(
 def test_what_cannot_be_verified(tmp_path: Path) -> None:
     with pytest.raises(StoreNotFound, match="no store in"):
         verify(tmp_path)
-    with pytest.raises(UnfinishedStore, match="begun and not finished"):
+    match = "begun and not finished; .*, or pi-cache repair if its manifest was lost"
+    with pytest.raises(UnfinishedStore, match=match):
         verify(begin_store(tmp_path, make_spec()).path)
 
 
@@ -131,18 +166,67 @@ def test_leftovers_of_a_repair_are_no_orphans(path: Path) -> None:
     assert verify(path) == []
 
 
+class Denied(files.System):
+    """The system, which never opens one file, or not the first time that it is asked to."""
+
+    def __init__(self, denied: Path, code: int, *, once: bool = False) -> None:
+        self.denied, self.code, self.once = denied, code, once
+
+    def open(self, place: Path, *arguments: int) -> int:  # type: ignore[override]
+        if place == self.denied:
+            self.denied = Path() if self.once else self.denied
+            raise OSError(self.code, os.strerror(self.code))
+        return os.open(place, *arguments)
+
+
 @pytest.mark.parametrize("name", ["spec.json", "blueprint.json", "ledger/000001.json", IMAGES])
 def test_what_may_not_be_read_is_unreadable(
     path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    class Denied(files.System):
-        def open(self, place: Path, *arguments: int) -> int:  # type: ignore[override]
-            if place == path / name:
-                raise PermissionError(errno.EACCES, "denied")
-            return os.open(place, *arguments)
-
-    monkeypatch.setattr(files, "system", Denied())
+    monkeypatch.setattr(files, "system", Denied(path / name, errno.EACCES))
     assert [(f.kind, f.path) for f in verify(path)] == [("unreadable", name)]
+
+
+NO_DAMAGE = [errno.EACCES, errno.EPERM, errno.EMFILE, errno.ETIMEDOUT]
+
+
+@pytest.mark.parametrize("code", NO_DAMAGE)
+@pytest.mark.parametrize("name", ["spec.json", "manifest.json", "ledger/000001.json", IMAGES])
+def test_what_may_not_be_read_stops_a_repair(
+    path: Path, monkeypatch: pytest.MonkeyPatch, name: str, code: int
+) -> None:
+    """Neither it nor what is damaged beside it is touched."""
+    flip(path / "blueprint.json")
+    (path / "foreign").write_bytes(b"")
+    before = snapshot(path)
+    monkeypatch.setattr(files, "system", Denied(path / name, code))
+    reason = re.escape(os.strerror(code))
+    with pytest.raises(StorageFailed, match=f"{name}: open failed: {reason}; "):
+        repair(path)
+    assert snapshot(path) == before
+    manifest = StoreManifest.from_bytes((path / "manifest.json").read_bytes())
+    with pytest.raises(StorageFailed, match=f"{name}: open failed: {reason}; "):
+        mending.put(Build(path, manifest.spec, manifest.blueprint), name, b"other")
+    assert all(stat == before[place] for place, stat in snapshot(path).items() if place.is_file())
+
+
+def test_a_record_that_may_not_be_read_is_no_unfinished_build(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (path / "manifest.json").unlink()
+    monkeypatch.setattr(files, "system", Denied(path / "ledger/000001.json", errno.EACCES))
+    with pytest.raises(StorageFailed, match=r"000001\.json: open failed: Permission denied"):
+        repair(path)
+
+
+def test_what_can_be_read_again_is_left_as_it_is(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = snapshot(path)
+    monkeypatch.setattr(files, "system", Denied(path / IMAGES, errno.EIO, once=True))
+    done = repair(path)
+    assert [f.kind for f in done.found] == ["unreadable"] and done.done == []
+    assert snapshot(path) == before and verify(path) == []
 
 
 def test_a_damaged_manifest_does_not_hide_other_damage(path: Path) -> None:
@@ -417,6 +501,86 @@ def test_a_store_without_documents_is_told_by_its_metadata(
     assert again.spec.source.location == ("" if "spec.json" in names else "/somewhere")
 
 
+def test_a_record_that_lists_too_little_is_restored(path: Path) -> None:
+    place = path / "ledger/table.json"
+    whole = ShardRecord.from_bytes(place.read_bytes())
+    reseal(place, files={})
+    assert [(f.kind, f.path) for f in verify(path)] == [("corrupt", "ledger/table.json")]
+    assert repair(path).left == []
+    assert ShardRecord.from_bytes(place.read_bytes()) == whole
+
+
+def test_a_lost_ledger_is_written_again(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else a manifest that is damaged later would cost all that is computed."""
+    monkeypatch.setattr(builders, "entry_points", lambda **_: [])
+    truth = open_store(path).manifest
+    shutil.rmtree(path / "ledger")
+    assert run("verify", path).exit_code == 8
+    assert repair(path, dry_run=True).done == [
+        f"ledger/{name}.json: from the manifest" for name in ("table", "000000", "000001", "000002")
+    ]
+    assert not (path / "ledger").exists()
+    assert repair(path).left == [] and open_store(path).manifest == truth
+    (path / "manifest.json").unlink()
+    assert repair(path).done == ["manifest.json: from the ledger"]
+    again = open_store(path).manifest
+    assert (again.digest, again.status) == (truth.digest, truth.status)
+    assert (again.statistics, again.seconds) == (truth.statistics, truth.seconds)
+
+
+@pytest.mark.parametrize("points", [[1, 2], {"a": 1}])
+def test_a_manifest_that_counts_other_things_than_the_ledger(path: Path, points: Any) -> None:
+    reseal(path / "manifest.json", statistics={"points": points})
+    (path / "ledger/000001.json").unlink()
+    with pytest.raises(CorruptStore, match=r"count other things.*remove the folder `ledger`"):
+        repair(path)
+    shutil.rmtree(path / "ledger")
+    assert repair(path).left == []
+
+
+def test_files_of_one_size_are_each_read_once_to_find_copies(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All files of a mapped array have one size, so any of them might be a copy of another."""
+    path = make_store(tmp_path, make_spec(64), Layout.mapped(shard_samples=8))
+    places = [f"data.zarr/inputs/c.{k}.0.0.0" for k in range(8)]
+    held = [(path / name).read_bytes() for name in places]
+    for name, data in zip(places, held[1:] + held[:1], strict=True):
+        (path / name).write_bytes(data)
+    digests: list[Path] = []
+    found_at = mending._found_at
+
+    def noted(place: Path, sizes: set[int]) -> FileEntry | None:
+        digests.append(place)
+        return found_at(place, sizes)
+
+    monkeypatch.setattr(mending, "_found_at", noted)
+    assert repair(path).left == []
+    assert [(path / name).read_bytes() for name in places] == held
+    assert len(digests) <= 3 * len(places), "where it was, in quarantine, and what was put back"
+
+
+def test_a_full_disk_moves_nothing_away(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Full(files.System):
+        def write(self, *arguments: Any) -> int:
+            raise OSError(errno.ENOSPC, "full")
+
+    flip(path / "spec.json")
+    damaged = (path / "spec.json").read_bytes()
+    monkeypatch.setattr(files, "system", Full())
+    with pytest.raises(StorageFull):
+        repair(path)
+    monkeypatch.undo()
+    assert (path / "spec.json").read_bytes() == damaged
+    assert repair(path).left == []
+
+
+def test_a_link_that_leads_to_itself_is_replaced(path: Path) -> None:
+    (path / "spec.json").unlink()
+    (path / "spec.json").symlink_to("spec.json")
+    assert repair(path).left == []
+
+
 def test_what_must_be_computed_names_the_package(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -469,6 +633,8 @@ def test_many_stores_and_one_status(path: Path) -> None:
     ]
     failed = run("verify", other, begun)
     assert failed.exit_code == 1 and f"{begun}: begun and not finished" in failed.stderr
+    unknown = run("verify", path, "no-key")
+    assert isinstance(unknown.exception, StoreNotFound) and unknown.output == "", "before reading"
 
 
 @pytest.mark.parametrize(
@@ -479,6 +645,7 @@ def test_many_stores_and_one_status(path: Path) -> None:
         (["verify", "3f2a", "--share", "0.1"], "give a percentage such as 10%"),
         (["verify", "3f2a", "--share", "101%"], "give a percentage"),
         (["verify", "3f2a", "--recompute", "0"], "give a number of samples, or a share"),
+        (["verify", "3f2a", "--recompute", "²"], "give a number of samples, or a share"),
         (["verify", "3f2a", "--recompute", "x%"], "give a percentage"),
         (["verify", "3f2a", "--source", "digits"], "--source goes with --recompute"),
         (["repair", "--all", "--source", "digits"], "--source goes with one STORE"),

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from pi_cache.errors import InvalidFolds, InvalidSpec, LeakageError
 from pi_cache.folds import Fold, leave_one_group_out, stratified
-from pi_cache.leakage import Intervals, check_leakage, find_leaks
-from pi_cache.samples import Arrays, content_digests
+from pi_cache.leakage import Intervals, check_leakage, find_leaks, groupless
+from pi_cache.samples import Arrays, content_digests, ids_digest
 from tests.pi_cache.people import GROUPS, IDS, LABELS
 
 PEOPLE = Arrays(IDS, labels=LABELS, groups=GROUPS)
@@ -54,6 +54,28 @@ def test_all_pairs_of_sides_are_judged_unless_told_otherwise() -> None:
         check_leakage(fold_of(code), PEOPLE, judged=("test",))
 
 
+@pytest.mark.parametrize(("judged", "other"), [("train", "test"), ("validation", "test")])
+def test_a_judged_side_is_compared_with_all_others(judged: str, other: str) -> None:
+    sides = {"train": [1], "validation": [2], "test": [3], judged: [0], other: [4]}
+    fold = Fold(name="f", **{side: np.array(numbers) for side, numbers in sides.items()})
+    with pytest.raises(LeakageError, match=f"{judged} and {other} share 1 groups"):
+        check_leakage(fold, PEOPLE, judged=(judged,))
+
+
+@pytest.mark.parametrize("judged", [("tset",), (), "test"])
+def test_judging_no_side_is_refused(judged: Any) -> None:
+    fold = leave_one_group_out(PEOPLE)[0]
+    with pytest.raises(InvalidSpec, match="judged must name some of train, validation, test"):
+        check_leakage(fold, PEOPLE, judged=judged)
+
+
+def test_no_folds_are_not_free_of_leakage() -> None:
+    folds = iter(leave_one_group_out(PEOPLE))
+    assert check_leakage(folds, PEOPLE) == ("groups",)
+    with pytest.raises(InvalidFolds, match="there is no fold; an iterator gives its folds once"):
+        check_leakage(folds, PEOPLE)
+
+
 @given(st.lists(st.integers(0, 2), min_size=24, max_size=24))
 def test_leaks_are_those_of_sets(codes: list[int]) -> None:
     fold = fold_of(np.array(codes))
@@ -73,7 +95,12 @@ def test_a_group_of_nobody_is_no_group() -> None:
     own = Arrays(IDS, groups=["", *GROUPS[1:4], *[""] * 20])
     fold = Fold(name="f", train=NUMBERS[:12], test=NUMBERS[12:])
     assert check_leakage(fold, own) == ("groups",)
+    assert groupless([fold], own) == 21
+    part = Fold(name="f", train=NUMBERS[:3], test=NUMBERS[20:])
+    assert groupless([part], own) == 5 and groupless([part], Arrays(IDS)) == 7
+    assert groupless([part], PEOPLE) == 0
     assert check_leakage(fold, Arrays(IDS)) == ()
+    assert check_leakage(fold, Arrays(IDS, groups=[""] * 24)) == ()
     with pytest.raises(InvalidSpec, match="groups: 2 were given for 24 samples"):
         check_leakage(fold, own, groups=["a", "b"])
 
@@ -105,7 +132,7 @@ def test_overlapping_windows_are_found_by_recording() -> None:
         check_leakage(fold, own, intervals=overlapping)
     apart = windows([0, 10, 19, 30], [10, 20, 29, 40], ["r", "r", "q", "q"])
     assert check_leakage(fold, own, intervals=apart) == ("overlapping windows",)
-    with pytest.raises(InvalidSpec, match="window 1 stops at 10, before its start"):
+    with pytest.raises(InvalidSpec, match="window 1 stops at 10, not after its start"):
         check_leakage(fold, own, intervals=windows([0, 10, 0, 0], [1, 10, 1, 1]))
     with pytest.raises(InvalidSpec, match="3 recordings, 3 starts and 3 stops for 4 samples"):
         check_leakage(fold, own, intervals=windows([0, 1, 2], [1, 2, 3]))
@@ -137,3 +164,7 @@ def test_a_fold_of_other_samples_is_noticed() -> None:
         check_leakage(fold, other)
     with pytest.raises(InvalidFolds, match="made of other samples"):
         check_leakage(Fold(name="f", train=np.array([0]), test=np.array([24])), PEOPLE)
+
+
+def test_ids_are_told_apart_wherever_they_end() -> None:
+    assert ids_digest(Arrays(["a\0b", "c"])) != ids_digest(Arrays(["a", "b\0c"]))

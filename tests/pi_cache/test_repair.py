@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -109,6 +110,18 @@ def test_a_lost_blueprint_is_that_of_the_manifest(tmp_path: Path) -> None:
         assert again.blueprint == build.blueprint
         assert missing_shards(again) == [] and finish(again) == manifest
         assert verify(build.path) == []
+
+
+def test_a_lost_ledger_costs_no_computing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    truth = built(tmp_path)
+    shutil.rmtree(tmp_path / "stores" / truth.key / "ledger")
+
+    def computed(*arguments: object) -> list[int]:
+        raise AssertionError("shards were looked for")
+
+    monkeypatch.setattr("pipeline.build.missing_shards", computed)
+    assert built(tmp_path) == truth
+    assert verify(tmp_path / "stores" / truth.key) == []
 
 
 @pytest.mark.parametrize("samples", [4, 16])

@@ -134,9 +134,8 @@ def computed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 def test_one_damaged_file(store: Built, computed: list[int], name: str, damage: str) -> None:
     DAMAGE[damage](store.path / name)
     done = repair(store.path)
-    if damage != "delete" or not name.startswith("ledger"):  # a store can live without its ledger
-        assert [finding.path for finding in done.found] == [name]
-        assert len(done.done) == 1
+    assert [finding.path for finding in done.found] == [name]
+    assert len(done.done) == 1
     assert done.left == verify(store.path) == []
     assert done.digest == store.manifest.digest
     assert store.bytes() == store.wanted()
@@ -546,5 +545,12 @@ def test_commands_tell_what_they_did(store: Built) -> None:
     assert forged.exit_code == 64
     assert f"differs {ARRAYS['images']}: sample 10 (000010)" in forged.stdout
     assert "36 samples computed again from the source" in forged.stderr
-    gone = run("verify", key, *end, "--recompute", "2", "--source", "array:nowhere.npz")
-    assert gone.exit_code == 1 and "with --source" in gone.stderr
+    (store.path / "foreign").touch()  # found before, so it is told whatever comes of the samples
+    words = ["verify", key, *end, "--recompute", "2", "--source", "array:nowhere.npz"]
+    gone = run(*words)
+    assert gone.exit_code == 1 + 32 and "with --source" in gone.stderr
+    assert gone.stdout.startswith("orphan foreign")
+    told = run(*words, "--json")
+    (document,) = json.loads(told.stdout)
+    assert told.exit_code == 1 + 32 and "with --source" in document["error"]
+    assert [finding["path"] for finding in document["findings"]] == ["foreign"]
