@@ -6,7 +6,7 @@ import sys
 
 import click
 
-from pi_cache.commands import check, look
+from pi_cache.commands import check, keep, legacy, look, mend, split
 from pi_cache.commands.options import CONTEXT, say
 from pi_cache.errors import PiCacheError
 
@@ -17,7 +17,22 @@ def cli() -> None:
     """Look at a cache of persistence images; `pipeline build-pis` fills it."""
 
 
-for _command in (look.list_stores, look.show, check.verify_store):
+for _command in (
+    look.list_stores,
+    look.find,
+    look.show,
+    look.diff,
+    keep.pin,
+    keep.unpin,
+    keep.remove_stores,
+    keep.collect,
+    keep.budget,
+    check.verify_store,
+    mend.repair_store,
+    legacy.import_images,
+    split.show_folds,
+    split.show_join,
+):
     cli.add_command(_command)
 
 

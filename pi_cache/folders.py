@@ -6,11 +6,12 @@ elsewhere by exchanging a folder for a link while it runs.
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pi_cache import files
@@ -19,6 +20,8 @@ from pi_cache.errors import StorageFailed
 FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 DEEPEST = 32
 """Folders inside folders; a store has four."""
+CLOSED = (errno.EACCES, errno.EPERM)
+"""What a file system says of a folder that this account may not read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,17 +30,23 @@ class Extent:
 
     bytes: of the files, as `ls -l` counts. files: with the folders, an inode each. written: when a
     file in it was last written; changed: when a name or a file was. Seconds by the clock of the
-    file system.
+    file system. closed: folders that this account may not read; what they hold is not counted.
     """
 
     bytes: int = 0
     files: int = 0
     written: float = 0.0
     changed: float = 0.0
+    closed: int = 0
 
     def __add__(self, other: Extent) -> Extent:
-        written, changed = max(self.written, other.written), max(self.changed, other.changed)
-        return Extent(self.bytes + other.bytes, self.files + other.files, written, changed)
+        return Extent(
+            self.bytes + other.bytes,
+            self.files + other.files,
+            max(self.written, other.written),
+            max(self.changed, other.changed),
+            self.closed + other.closed,
+        )
 
 
 class Gone(StorageFailed):
@@ -82,15 +91,23 @@ class Folder:
             yield folder
 
     def extent(self, name: str) -> Extent:
-        """What an entry takes; nothing where there is none. Links are counted, never followed."""
+        """What an entry takes; nothing where there is none. Links are counted, never followed.
+
+        In a cache that people share, a folder that one of them keeps closed stops nobody else.
+        """
         found = self._stat(name)
         if found is None:
             return Extent()
         if not stat.S_ISDIR(found.st_mode):
             return Extent(found.st_size, 1, found.st_mtime, found.st_mtime)
         extent = Extent(0, 1, 0.0, found.st_mtime)
-        with suppress(Gone), self.inner(name) as folder:
-            extent = sum((folder.extent(inside) for inside in folder.names()), extent)
+        try:
+            with suppress(Gone), self.inner(name) as folder:
+                return sum((folder.extent(inside) for inside in folder.names()), extent)
+        except StorageFailed as error:
+            if error.errno not in CLOSED:
+                raise
+            return replace(extent, closed=1)
         return extent
 
     def move(self, name: str, to: Folder, new: str) -> None:

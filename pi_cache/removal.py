@@ -62,12 +62,14 @@ class Target:
 class Collection:
     """What a garbage collection removes: targets, and why stores stay that are over a limit.
 
-    left: bytes of the stores afterwards. kept: a reason by key.
+    left: bytes of the stores afterwards. kept: a reason by key. closed: names of what this account
+    may not read, so that it is kept and not counted.
     """
 
     targets: tuple[Target, ...]
     left: int
     kept: Mapping[str | None, str]
+    closed: tuple[str, ...] = ()
 
 
 def removable(root: Path, keys: Sequence[str], *, young: bool = False) -> list[Target]:
@@ -93,7 +95,8 @@ def collectable(
     Garbage is what removals left in the trash, and temporaries of writers that are gone.
     older_than: seconds; stores that were written before that go, finished or not, and what lies in
     quarantine for so long. max_bytes: of those that stay the ones written first go, until the root
-    holds no more. Pinned and young stores, and those of newer releases, stay as they are.
+    holds no more. Pinned and young stores, those of newer releases and those that may not be read
+    stay as they are.
     """
     limit = float("inf") if older_than is None else older_than
     with _known(root) as folder:
@@ -104,13 +107,14 @@ def collectable(
         free = [target for target in found if target.key not in kept]
         going = [target for target in free if target.age > limit]
         inside = {t.key: _leftovers(folder, t, now, limit) for t in free if t not in going}
+        closed = tuple(target.name for target in found if target.extent.closed)
     left = _bytes(found) - _bytes(going) - sum(map(_bytes, inside.values()))
     for target in sorted(free, key=lambda target: -target.age):
         if target.key in inside and max_bytes is not None and left > max_bytes:
             left -= target.extent.bytes - _bytes(inside.pop(target.key))
             going.append(target)
     leftovers = [target for targets in inside.values() for target in targets]
-    return Collection((*garbage, *leftovers, *going), left, kept)
+    return Collection((*garbage, *leftovers, *going), left, kept, closed)
 
 
 def remove(root: Path, targets: Sequence[Target], *, young: bool = False) -> None:
@@ -135,7 +139,18 @@ def remove(root: Path, targets: Sequence[Target], *, young: bool = False) -> Non
                 with _gathered(problems):
                     _delete(folder, target.place)
         _empty_trash(root, folder, problems)
-    _raise(problems)
+    raise_all(problems)
+
+
+def gone(root: Path, targets: Iterable[Target]) -> list[Target]:
+    """Those of which nothing is left, in its place or in the trash: what a removal removed."""
+    renamed = {place.name.partition(".")[0] for place in files.listing(root / TRASH)}
+    return [
+        target
+        for target in targets
+        if not files.exists(root.joinpath(*target.place))
+        and not (len(target.place) == 2 and target.key in renamed)
+    ]
 
 
 def _remove(
@@ -170,7 +185,7 @@ def _gathered(problems: list[PiCacheError]) -> Iterator[None]:
         problems.append(error)
 
 
-def _raise(problems: Sequence[PiCacheError]) -> None:
+def raise_all(problems: Sequence[PiCacheError]) -> None:
     """Raise what was gathered as one error: the first, with the words of the others."""
     if len(problems) < 2:
         for problem in problems:
@@ -206,6 +221,8 @@ def _refusal(target: Target, pins: Mapping[str, Pin], now: float, *, young: bool
         return f"{target.name} is {is_what}: nothing is removed"
     if pin := pins.get(target.key or ""):
         return f"{target.name} is {pin}; pi-cache unpin {target.name} first"
+    if target.extent.closed:
+        return f"{target.name} may not be read by this account: its owner can remove it"
     if target.what == "newer store":
         return f"{target.name} was made by a newer release; use that to remove it"
     unchanged = now - target.extent.changed
@@ -270,7 +287,8 @@ def _trash(folder: Folder, pins: Mapping[str, Pin], now: float) -> Iterator[Targ
     with folder.inner(TRASH) as trash:
         for name in trash.names():
             if _is_refuse(folder, name, pins):
-                extent = trash.extent(name)
+                if (extent := trash.extent(name)).closed:
+                    continue
                 yield Target("trash", (TRASH, name), extent, now - extent.changed)
 
 
@@ -302,7 +320,16 @@ def _empty_trash(root: Path, folder: Folder, problems: list[PiCacheError]) -> No
         for name in trash.names():
             with _gathered(problems):
                 if _is_refuse(folder, name, read_pins(root)):
-                    trash.delete(name, first="manifest.json")
+                    _discard(trash, name)
+
+
+def _discard(trash: Folder, name: str) -> None:
+    """Delete what lies in the trash; what may not be read is left to its owner."""
+    try:
+        trash.delete(name, first="manifest.json")
+    except StorageFailed:
+        if not trash.extent(name).closed:
+            raise
 
 
 def _delete(folder: Folder, place: Sequence[str]) -> None:

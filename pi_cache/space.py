@@ -16,13 +16,13 @@ from typing import Any
 
 from pi_cache import files
 from pi_cache.errors import AlreadyPublished, CorruptStore, StorageFull, UnsupportedFormat
-from pi_cache.folders import extent_of
+from pi_cache.folders import Extent, extent_of
 from pi_cache.manifest import Document
 from pi_cache.quantities import bytes_text
 from pi_cache.root import STORES, TEMPORARY, TRASH, ensure_root
 
 BUDGET = "budget"
-NUMBERED = re.compile(r"\d{6}\.json")
+NUMBERED = re.compile(r"[0-9]{6,}\.json")
 ATTEMPTS = 5
 
 
@@ -59,7 +59,7 @@ class Room:
     """What a root can take. None: nothing limits it, or the file system does not say.
 
     block: bytes that a file system gives a file at a time. used: bytes under the root, where it has
-    a budget.
+    a budget. closed: folders that this account may not read, which are not counted among them.
     """
 
     free_bytes: int | None
@@ -67,6 +67,7 @@ class Room:
     block: int
     budget: int | None
     used: int | None
+    closed: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values."""
@@ -80,18 +81,30 @@ class Room:
 def room_of(root: Path) -> Room:
     """What a root can take at this moment; it need not be there yet."""
     found, budget = _file_system(root), read_budget(root)
+    used = Extent() if budget is None else used_by(root)
     return Room(
         free_bytes=found.f_bavail * found.f_frsize if found.f_blocks else None,
         free_files=found.f_favail if found.f_files else None,
         block=found.f_frsize,
         budget=budget,
-        used=None if budget is None else used_bytes(root),
+        used=None if budget is None else used.bytes,
+        closed=used.closed,
     )
 
 
+def used_by(root: Path) -> Extent:
+    """What all files under a root take: of finished stores, unfinished ones, and the trash."""
+    return extent_of(root / STORES) + extent_of(root / TRASH)
+
+
 def used_bytes(root: Path) -> int:
-    """Bytes of all files under a root: of finished stores, unfinished ones, and the trash."""
-    return extent_of(root / STORES).bytes + extent_of(root / TRASH).bytes
+    """The bytes of `used_by`."""
+    return used_by(root).bytes
+
+
+def closed_text(closed: int) -> str:
+    """What is not counted among the bytes that are used; "" where all is."""
+    return f"not counted: {closed} folder{'s' * (closed > 1)} that may not be read" * bool(closed)
 
 
 def free_text(room: Room) -> str:
@@ -113,6 +126,8 @@ def shortages(room: Room, need: Need) -> list[str]:
         found.append(
             f"it needs about {bytes_text(need.bytes)}, {bytes_text(room.used or 0)} are used, and"
             f" the budget of this root is {bytes_text(room.budget or 0)}"
+            + f" ({closed_text(room.closed)})"
+            * bool(room.closed)
         )
     return found if need.files else []
 
@@ -182,7 +197,9 @@ def set_budget(root: Path, size: int | None) -> None:
 
 
 def _budgets(root: Path) -> list[Path]:
-    return [place for place in files.listing(root / BUDGET) if NUMBERED.fullmatch(place.name)]
+    """The files of budgets, the largest number last."""
+    found = [place for place in files.listing(root / BUDGET) if NUMBERED.fullmatch(place.name)]
+    return sorted(found, key=lambda place: int(place.stem))
 
 
 def _file_system(root: Path) -> Any:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from pi_cache import files
 from pi_cache.catalogue import lost_samples, read_manifest
 from pi_cache.layout import Column, Layout
 from pi_cache.ledger import Build, records_of
@@ -13,6 +15,15 @@ from pi_cache.manifest import ShardRecord, StoreManifest
 from pi_cache.space import Need
 from pipeline.plan import Cost, count_files
 from pipeline.sources.base import Source
+
+DESCRIBED = 4
+"""Documents that describe an array whole: its metadata and that of all, blueprint, manifest."""
+ARRAY_BYTES, STORE_BYTES = 1500, 6000
+"""What the metadata of an array takes besides, and the other documents of a store, as measured."""
+SHARD_BYTES, FILE_BYTES = 800, 280
+"""A shard in its record and the manifest, and there each of its files, as measured."""
+TABLE_ROW = 8
+"""A sample in a table: few bytes of a label, more of an id, both compressed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,8 +57,9 @@ class Growth:
         """What all that is missing takes. cost: of a sample, where it was measured."""
         each = self.bytes_per_sample(cost)
         shards = -(-self.samples // self.layout.shard_samples)
+        small = self.document_bytes(shards)
         whole = Need(
-            bytes=int(self.samples * each),
+            bytes=int(self.samples * each) + small,
             files=count_files(shards, len(self.columns), self.tables)
             + count_folders(len(self.columns), self.tables),
         )
@@ -55,13 +67,28 @@ class Growth:
         if self.records:
             missing = shards - len(self.records)
             rest = Need(
-                bytes=int((self.samples - self.recorded) * each),
+                bytes=int((self.samples - self.recorded) * each) + missing * self._record_bytes,
                 files=missing * (len(self.columns) + 1),
             )
         if not self.also:
             return rest
         larger = row_bytes(self.also) / row_bytes(self.columns)
-        return rest + Need(bytes=int(whole.bytes * larger), files=whole.files)
+        second = int(self.samples * each * larger) + small
+        return rest + Need(bytes=second, files=whole.files)
+
+    def document_bytes(self, shards: int) -> int:
+        """What a store takes besides its shards: tables, metadata, records, other documents.
+
+        Of a store of few and small samples, most of it.
+        """
+        described = sum(len(json.dumps(column.to_dict(), indent=1)) for column in self.columns)
+        arrays = len(self.columns) + self.tables
+        metadata = DESCRIBED * described + ARRAY_BYTES * arrays + STORE_BYTES
+        return metadata + TABLE_ROW * self.samples * self.tables + shards * self._record_bytes
+
+    @property
+    def _record_bytes(self) -> int:
+        return SHARD_BYTES + FILE_BYTES * len(self.columns)
 
     def bytes_per_sample(self, cost: Cost | None = None) -> float:
         """Stored bytes of one sample, by the first that there is of four.
@@ -102,9 +129,9 @@ def growth_of(
 
     before: the store as an earlier run left it. donor: a store with the same diagrams. also: see
     Growth. retry: shards with samples to be computed again count as missing; their old files stay
-    in quarantine.
+    in quarantine. So do those of which a file is gone or of another size than was recorded.
     """
-    records = [] if before is None else records_of(before)
+    records = [] if before is None else [r for r in records_of(before) if _is_there(before, r)]
     return Growth(
         samples=len(source),
         columns=columns,
@@ -114,6 +141,16 @@ def growth_of(
         donor=None if donor is None else read_manifest(donor),
         also=also,
     )
+
+
+def _is_there(build: Build, record: ShardRecord) -> bool:
+    """Whether every file of a shard has its size; the build compares digests, which takes long."""
+    try:
+        return all(
+            files.size(build.path / name) == entry.size for name, entry in record.files.items()
+        )
+    except FileNotFoundError:
+        return False
 
 
 def row_bytes(columns: Sequence[Column]) -> int:

@@ -8,17 +8,24 @@ source states or its released code does; `chosen` is what it leaves open and we 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 from pi_cache.errors import InvalidSpec
-from pi_cache.specs import DiagramSpec, ImageSpec
+from pi_cache.specs import DiagramSpec, ImageSpec, differences
 from pipeline.engines import holds_single
+
+CHANGED = ", changed"
+"""What follows the name of a recipe in a store that was made by it and in part otherwise."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """How published persistence images were made, or, for `default`, how we make ours."""
+    """How published persistence images were made, or, for `default`, how we make ours.
+
+    also: other values of a field, by its dotted name, that are the recipe too; () for any.
+    """
 
     name: str
     sample: str
@@ -28,6 +35,7 @@ class Recipe:
     chosen: tuple[str, ...] = ()
     diagram: DiagramSpec
     image: ImageSpec
+    also: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
 
 
 def _legacy(**changes: object) -> ImageSpec:
@@ -45,6 +53,7 @@ _LEGACY_GRID = (
     "image: scikit-tda PersImage (its cells do not tile the window), weight persistence / largest "
     "persistence, highest persistence in row 0, divided by its own maximum"
 )
+_AS_RELEASED = {"image.dtype": ("float64",)}
 _SINGLE = "values rounded to single precision before the topology, as ripser does"
 
 _RECIPES = (
@@ -73,6 +82,7 @@ _RECIPES = (
         chosen=("stored as float32; the release holds float64",),
         diagram=DiagramSpec(filtration="sublevel", scan="rows", precision="float32"),
         image=_legacy(pixels=50, sigma=0.05, threshold=0.005, dtype="float32"),
+        also=_AS_RELEASED,
     ),
     Recipe(
         name="pi-net-paper-rips",
@@ -135,6 +145,7 @@ _RECIPES = (
         image=_legacy(
             pixels=64, birth_range=(-1.0, 1.0), sigma=0.015, threshold=0.01, dtype="float32"
         ),
+        also=_AS_RELEASED,
     ),
     Recipe(
         name="sublevel-set-tda",
@@ -159,6 +170,7 @@ _RECIPES = (
             threshold=0.08,
             dtype="float32",
         ),
+        also={**_AS_RELEASED, "diagram.centre": (True,), "diagram.scale": ()},
     ),
 )
 
@@ -172,6 +184,36 @@ def find_recipe(name: str) -> Recipe:
         hint = f"; did you mean {near[0]}?" if near else ""
         raise InvalidSpec(f"no recipe {name!r}{hint} (recipes: {', '.join(RECIPES)})")
     return RECIPES[name]
+
+
+def recorded_name(name: str, diagram: DiagramSpec, image: ImageSpec) -> str:
+    """The name under which a store of these specs keeps a recipe: with CHANGED unless it is that.
+
+    name: as it was asked for. A name that is no recipe's stays as it is.
+    """
+    recipe = RECIPES.get(name)
+    if recipe is None or not changes_of(recipe, diagram, image):
+        return name
+    return name + CHANGED
+
+
+def bare_name(recorded: str) -> str:
+    """The name of the recipe that a store keeps, changed or not."""
+    return recorded.removesuffix(CHANGED)
+
+
+def changes_of(recipe: Recipe, diagram: DiagramSpec, image: ImageSpec) -> dict[str, Any]:
+    """The values of the fields in which specs differ from a recipe, by dotted name."""
+    found = differences(recipe.diagram, diagram, "diagram.")
+    found |= differences(recipe.image, image, "image.")
+    also: Mapping[str, tuple[Any, ...]] = recipe.also
+    if recipe.diagram.scan is None:
+        also = {"diagram.scan": ("rows",), **also}  # what a spec of images resolves none to
+    return {
+        name: theirs
+        for name, (_, theirs) in found.items()
+        if name not in also or (also[name] and theirs not in also[name])
+    }
 
 
 def describe_diagram(spec: DiagramSpec, channels: Sequence[str] = ()) -> list[str]:

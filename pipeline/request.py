@@ -15,7 +15,7 @@ from typing import Any
 
 from pi_cache.errors import InvalidSpec, PiCacheError, SourceError
 from pi_cache.specs import DiagramSpec, ImageSpec, SourceSpec, StoreSpec, default_engine
-from pipeline.recipes import Recipe, find_recipe
+from pipeline.recipes import Recipe, bare_name, find_recipe
 from pipeline.sources import written
 
 KNOWN: dict[str, type | tuple[type, ...]] = {
@@ -73,7 +73,7 @@ def read_request(path: Path) -> dict[str, Any]:
     try:
         text = path.read_text(encoding="utf-8")
         document = tomllib.loads(text) if path.suffix == ".toml" else json.loads(text)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InvalidSpec(f"{path}: not a readable JSON or TOML file ({error})") from None
     if not isinstance(document, dict):
         raise InvalidSpec(f"{path}: must hold one table of names and values")
@@ -102,6 +102,11 @@ def _word(kind: type | tuple[type, ...]) -> str:
 
 def _of_stored(spec: StoreSpec) -> dict[str, Any]:
     """The request that the resolved spec of a store stands for."""
+    if spec.origin is not None:
+        raise InvalidSpec(
+            "this store was imported: nothing here computed it, and some of how it was made may not"
+            " be known; name a SOURCE and a --recipe"
+        )
     source = spec.source
     return {
         "source": written(source.kind, source.location),
@@ -109,7 +114,7 @@ def _of_stored(spec: StoreSpec) -> dict[str, Any]:
         "limit": source.limit,
         "source_options": dict(source.options),
         "fingerprint": source.fingerprint,
-        "recipe": spec.recipe or None,
+        "recipe": bare_name(spec.recipe) or None,
         "diagram": spec.diagram.to_dict(),
         "image": spec.image.to_dict(),
     }

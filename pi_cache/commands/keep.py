@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -80,11 +81,16 @@ def remove_stores(
     by_root: dict[Path, list[str]] = {}
     for root, key in (_place(store, cache) for store in stores):
         by_root.setdefault(root, []).append(key)
-    found = {root: removal.removable(root, keys, young=young) for root, keys in by_root.items()}
+    found: dict[Path, Sequence[Target]] = {
+        root: removal.removable(root, keys, young=young) for root, keys in by_root.items()
+    }
+    problems: list[PiCacheError] = []
     if yes:
-        for root, targets in found.items():
-            removal.remove(root, targets, young=young)
+        found = {
+            root: _removed(root, targets, problems, young=young) for root, targets in found.items()
+        }
     _print_targets([target for targets in found.values() for target in targets], yes, as_json)
+    removal.raise_all(problems)
 
 
 @examples(
@@ -116,9 +122,13 @@ def collect(
     """
     root = catalogue.parse_root(cache)
     found = removal.collectable(root, older_than=older_than, max_bytes=max_bytes)
-    if yes:
-        removal.remove(root, found.targets)
-    _print_targets(found.targets, yes, as_json, left=found.left)
+    problems: list[PiCacheError] = []
+    targets = _removed(root, found.targets, problems) if yes else found.targets
+    stay = sum(t.extent.bytes for t in found.targets if t.key and t not in targets)
+    _print_targets(targets, yes, as_json, left=found.left + stay)
+    if found.closed:
+        say(f"kept and not counted: may not be read: {', '.join(found.closed)}")
+    removal.raise_all(problems)
     if max_bytes is not None and found.left > max_bytes:
         raise PiCacheError(
             f"{bytes_text(found.left)} stay, more than {bytes_text(max_bytes)}: "
@@ -146,9 +156,14 @@ def budget(size: int | str | None, cache: Path | None, as_json: bool) -> None:
     if size is not None:
         space.set_budget(root, None if isinstance(size, str) else size)
     room = space.room_of(root)
-    used = space.used_bytes(root) if room.used is None else room.used
+    if room.used is None:
+        taken = space.used_by(root)
+        room = replace(room, used=taken.bytes, closed=taken.closed)
+    used = room.used or 0
+    if room.closed:
+        say(space.closed_text(room.closed))
     if as_json:
-        click.echo(json.dumps(room.to_dict() | {"used": used}))
+        click.echo(json.dumps(room.to_dict()))
         return
     rows = {
         "budget": "none" if room.budget is None else bytes_text(room.budget),
@@ -167,6 +182,18 @@ def _place(store: str, cache: Path | None) -> tuple[Path, str]:
     if path.parent.name != STORES:
         raise StoreNotFound(f"{path}: this folder is not among the stores of a cache")
     return path.parents[1], path.name
+
+
+def _removed(
+    root: Path, targets: Sequence[Target], problems: list[PiCacheError], *, young: bool = False
+) -> Sequence[Target]:
+    """Remove targets; those that went, where some could not: the problem joins the others."""
+    try:
+        removal.remove(root, targets, young=young)
+    except PiCacheError as problem:
+        problems.append(problem)
+        return removal.gone(root, targets)
+    return targets
 
 
 def _print_targets(
@@ -191,7 +218,7 @@ def _print_targets(
         for line in table_lines([header, *map(_row, targets)], (1, 2, 3)):
             click.echo(line)
     if not targets:
-        say("there is nothing to remove")
+        say("nothing was removed" if removed else "there is nothing to remove")
         return
     again = f"; computing it again takes {core_time_text(cost)}" if cost else ""
     amount = f"{bytes_text(size)} in {count:,} files and folders"

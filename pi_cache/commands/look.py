@@ -68,7 +68,9 @@ def find(conditions: list[Condition], cache: Path | None, as_json: bool) -> None
 
     FIELD is any field that `pi-cache show --json` has in source, diagram or image (image.sigma, or
     sigma where no other field ends so), recipe, key or state. FIELD=VALUE compares numbers as
-    numbers, FIELD!=VALUE is the opposite, and FIELD~PART finds PART in the value, in any case.
+    numbers, FIELD!=VALUE is the opposite, and FIELD~PART finds PART in the value, in any case. A
+    store that was made by a recipe with some of it changed has recipe "NAME, changed": recipe=NAME
+    finds those that are the recipe, recipe~NAME the changed ones too.
     """
     root = catalogue.parse_root(cache)
     try:

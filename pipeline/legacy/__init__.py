@@ -16,6 +16,7 @@ from pi_cache.ledger import finish
 from pi_cache.manifest import StoreManifest
 from pi_cache.specs import DTYPES
 from pipeline.legacy.audit import Audit, FailedAudit, audit
+from pipeline.legacy.before import check_first_claim, other_words, same_images
 from pipeline.legacy.claims import named_channels, parse_claim, parse_given
 from pipeline.legacy.found import Found, Where, find
 from pipeline.legacy.recompute import columns_are_rows
@@ -137,6 +138,8 @@ def import_folder(
         )
     found = named_channels(found, claim) if done is None else found
     spec = claim.spec(found, "none" if done is None else done.verdict)
+    if done is not None:
+        check_first_claim(root, spec, done)
     with Progress() as progress:
         build, kept = write_store(
             found, spec, done, root, space_check=space_check, progress=progress
@@ -146,6 +149,8 @@ def import_folder(
     recorded = build.blueprint.attributes.get("audit")
     if done is not None and recorded != done.to_dict():
         say("note: these images were imported before; the store keeps the audit of that time")
+    for other in same_images(root, manifest):
+        say(f"note: store {other.key[:12]} holds the same images, {other_words(other)}")
     return Import(manifest=manifest, path=build.path, audit=recorded, kept=kept, seconds=seconds)
 
 

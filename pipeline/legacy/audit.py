@@ -98,11 +98,12 @@ def audit(
     tolerance: float | None = None,
     partial: bool = False,
 ) -> Audited:
-    """Compare so many images, spread over all, with recomputed ones; and all ids and labels.
+    """Compare so many images, spread over all, with recomputed ones.
 
-    claim: where it is not whole, every recipe is tried that fits. partial: a source may have more
-    samples than there are images. Raises SourceError where no image belongs to a sample,
-    InvalidSpec where nothing is claimed and no recipe fits.
+    Ids, labels, groups and splits are compared of all. claim: where it is not whole, every recipe
+    is tried that fits. partial: a source may have more samples than there are images. Raises
+    SourceError where no image belongs to a sample, InvalidSpec where nothing is claimed and no
+    recipe fits.
     """
     images, spec = found.source, source.spec()
     match = match_ids(images.ids, source.ids, by_place=True)
@@ -125,6 +126,8 @@ def audit(
     outcome, faint, why = _compared(pictures, way, recomputed, tolerance)
     blank = int((~pictures.reshape(len(pictures), -1).any(axis=1)).sum())
     problems = [*_ids_problems(match, partial), *_label_problems(images, source, match)]
+    for name in ("groups", "splits"):
+        problems += _name_problems(name, images, source, match)
     if blank == len(pictures):
         problems.append(f"all {blank} compared images are blank: nothing was compared")
     if not outcome.tells:
@@ -257,6 +260,27 @@ def _label_problems(images: Source, source: Source, match: Match) -> list[str]:
         if mine != theirs:
             wrong.append(f"{images.ids[k]} is {mine}, in the source {theirs}")
     return [f"{len(wrong)} labels differ: {some(wrong)}"] if wrong else []
+
+
+def _name_problems(name: str, images: Source, source: Source, match: Match) -> list[str]:
+    """Groups or splits that differ between an image and its sample, where both sides have one.
+
+    Names of which no sample's is an image's, such as numbers of folds, are other words for the
+    same thing where each stands for one of the others throughout.
+    """
+    mine, theirs = getattr(images, name), getattr(source, name)
+    pairs = [
+        (images.ids[k], mine[k], theirs[partner])
+        for k, partner in enumerate(match.theirs)
+        if partner >= 0 and mine[k] and theirs[partner]
+    ]
+    words = {(one, other) for _, one, other in pairs}
+    ours, others = {one for one, _ in words}, {other for _, other in words}
+    if ours.isdisjoint(others) and len(words) == len(ours) == len(others):
+        return []
+    wrong = [f"{who} is in {one}, in the source in {other}"
+             for who, one, other in pairs if one != other]  # fmt: skip
+    return [f"{len(wrong)} {name} differ: {some(wrong)}"] if wrong else []
 
 
 def _label(source: Source, k: int, named: bool) -> str:

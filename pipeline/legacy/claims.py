@@ -10,7 +10,7 @@ from typing import Any
 from pi_cache.errors import InvalidSpec
 from pi_cache.specs import STATEABLE, DiagramSpec, ImageSpec, OriginSpec, StoreSpec
 from pipeline.legacy.found import SCANNED, Found
-from pipeline.recipes import RECIPES, Recipe, find_recipe
+from pipeline.recipes import RECIPES, Recipe, find_recipe, recorded_name
 from pipeline.request import read_request
 
 PARTS: dict[str, Any] = {"diagram": DiagramSpec, "image": ImageSpec}
@@ -24,8 +24,8 @@ LISTS = ("image.birth_range", "image.persistence_range", "diagram.homology")
 class Claim:
     """How the images are said to have been made.
 
-    recipe: its name, "" for none. given: the fields that were stated; the others of `diagram` and
-    `image` are defaults that mean nothing.
+    recipe: the name that a store keeps of it, "" for none. given: the fields that were stated; the
+    others of `diagram` and `image` are defaults that mean nothing.
     """
 
     recipe: str
@@ -131,7 +131,7 @@ def _claim(found: Found, recipe: Recipe | None, stated: Mapping[str, Any], dtype
                   if n.startswith(f"{part}.")}  # fmt: skip
         specs[part] = kind.from_dict({**base, **fields})
     claim = Claim(
-        recipe="" if recipe is None else recipe.name,
+        recipe="" if recipe is None else recorded_name(recipe.name, **specs),
         given=STATEABLE if recipe is not None else tuple(stated),
         **specs,
     )

@@ -430,7 +430,7 @@ def test_a_removal_may_end_at_any_call(template: Path, tmp_path: Path, what: str
         try:
             with installed(Struck(nth, strike, lasting=what == "killed")):
                 remove(root, removable(root, [ONE.key]))
-        except (Dead, StorageFailed):
+        except (Dead, StorageFailed, RemovalRefused):
             ended += 1
         entries = {entry.key: entry.state for entry in catalogue.stores(root)}
         assert entries[OTHER.key] == "finished" and entries[HALF.key] == "unfinished"
@@ -501,6 +501,70 @@ def test_what_cannot_be_removed_stops_nothing_else(root: Path) -> None:
     stay.clear()
     remove(root, collectable(root, older_than=DAY).targets)
     assert keys(root) == set() and not left.exists()
+
+
+class Closed(files.System):
+    """The system, for an account that may not look into a folder of this name."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def open_in(self, folder: int, name: str, flags: int) -> int:  # type: ignore[override]
+        if name == self.name:
+            raise OSError(errno.EACCES, os.strerror(errno.EACCES))
+        return files.System.open_in(folder, name, flags)
+
+
+@pytest.mark.parametrize("inside", ["", "data.zarr"])
+def test_a_store_that_may_not_be_read_is_kept_and_stops_nothing(root: Path, inside: str) -> None:
+    if inside:  # of one store only
+        (folder_of(root) / inside).rename(folder_of(root) / "private")
+        aged(root, 10)
+    with installed(Closed("private" if inside else ONE.key)):
+        dry = run("gc", "--older-than", "1d", "--json", "--cache", root)
+        assert dry.exit_code == 0
+        assert f"kept and not counted: may not be read: {ONE.key[:12]}\n" in dry.stderr
+        assert ONE.key not in {t["key"] for t in json.loads(dry.stdout)["targets"]}
+        with pytest.raises(RemovalRefused, match=r"may not be read by this account: its owner"):
+            removable(root, [ONE.key], young=True)
+        used = run("budget", "1GB", "--cache", root, "--json")
+        assert "not counted: 1 folder that may not be read" in used.stderr
+        assert json.loads(used.stdout)["closed"] == 1
+        assert run("gc", "--older-than", "1d", "--yes", "--cache", root).exit_code == 0
+    assert keys(root) == {ONE.key}
+
+
+def test_trash_that_may_not_be_read_is_kept(root: Path) -> None:
+    name = f"{'ab' * 32}.{'0' * 16}"
+    (root / "trash" / name).mkdir(parents=True)
+    aged(root, 10)
+    with installed(Closed(name)):
+        assert collectable(root).targets == ()
+        remove(root, removable(root, [ONE.key]))
+    assert (root / "trash" / name).exists() and ONE.key not in keys(root)
+
+
+@pytest.mark.parametrize("command", ["gc", "rm"])
+def test_what_went_is_told_where_something_could_not(root: Path, command: str) -> None:
+    class Refusing(files.System):
+        @staticmethod
+        def rename_in(folder: int, name: str, other: int, new: str) -> None:
+            if name == ONE.key:
+                raise OSError(errno.EACCES, os.strerror(errno.EACCES))
+            files.System.rename_in(folder, name, other, new)
+
+    words = ["gc", "--older-than", "1d"] if command == "gc" else ["rm", *keys(root)]
+    size = sum(p.stat().st_size for p in files.tree(folder_of(root)))
+    with installed(Refusing()):
+        result = run(*words, "--yes", "--json", "--cache", root)
+    assert result.exit_code == 1 and isinstance(result.exception, StorageFailed)
+    document = json.loads(result.stdout)
+    assert {t["key"] for t in document["targets"]} == {OTHER.key, HALF.key}
+    assert document["removed"] and keys(root) == {ONE.key}
+    assert document.get("left") == (size if command == "gc" else None)
+    with installed(Refusing()):
+        none = run("rm", ONE.key, "--yes", "--cache", root)
+    assert none.exit_code == 1 and none.stdout == "" and none.stderr == "nothing was removed\n"
 
 
 def test_what_has_no_key_for_a_name_is_not_removed(root: Path) -> None:

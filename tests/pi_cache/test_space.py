@@ -148,6 +148,27 @@ def test_a_budget_is_changed_and_taken_away(tmp_path: Path) -> None:
     assert read_budget(tmp_path) is None
 
 
+def test_a_budget_of_the_largest_number_is_followed_by_another(tmp_path: Path) -> None:
+    set_budget(tmp_path, 10**9)
+    (place,) = (tmp_path / "budget").iterdir()
+    place.rename(place.with_name("999999.json"))
+    for size in (10**6, 10**7):
+        set_budget(tmp_path, size)
+        assert read_budget(tmp_path) == size
+
+
+def test_a_folder_that_may_not_be_read_is_not_counted(tmp_path: Path) -> None:
+    from tests.pi_cache.test_removal import Closed
+
+    mine, theirs = (make_store(tmp_path, make_spec(n)) for n in (5, 6))
+    set_budget(tmp_path, 10**6)
+    with installed(Closed(theirs.name)):
+        assert used_bytes(tmp_path) == sum(p.stat().st_size for p in files.tree(mine))
+        check_space(tmp_path, Need(bytes=1, files=1))
+        with pytest.raises(StorageFull, match=r"is 1\.0 MB \(not counted: 1 folder that may not"):
+            check_space(tmp_path, Need(bytes=10**6, files=1))
+
+
 def test_there_is_no_moment_without_a_budget(tmp_path: Path) -> None:
     set_budget(tmp_path, 10**9)
 

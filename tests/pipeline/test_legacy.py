@@ -738,6 +738,29 @@ def test_labels_are_compared_with_those_of_the_source(copied: Path, tmp_path: Pa
         audited(tmp_path, copied, **stated)
 
 
+def test_splits_and_groups_are_compared_with_those_of_the_source(
+    copied: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "splits.txt").write_text("\n".join(["train"] * 8 + ["test"] * 4))
+    with pytest.raises(FailedAudit, match=r"1 splits differ: train/cat/0008.png is in test, in th"):
+        audited(tmp_path, copied, splits=(str(tmp_path / "splits.txt"),))
+    (tmp_path / "splits.txt").write_text("\n".join(["fit"] * 9 + ["held out"] * 3))
+    store = audited(tmp_path, copied, splits=(str(tmp_path / "splits.txt"),))
+    assert store.splits is not None and store.splits[0] == "fit", "other words for the same parts"
+    source = open_source_of(photos(6), tmp_path / "x.npy")
+    np.savez(tmp_path / "x.npz", data=photos(6), groups=np.array([*"aabbcc"]))
+    np.save(tmp_path / "pis.npy", images_by("pi-net-cifar10", source, "float64"))
+    how = {"source": f"array:{tmp_path / 'x.npz'}", "recipe": "pi-net-cifar10"}
+    wrong = {
+        "aabbca": "1 groups differ: 000005 is in a, in the source in c",
+        "001112": "6 groups differ: 000000 is in 0, in the source in a",
+    }
+    for named, message in wrong.items():
+        (tmp_path / "groups.txt").write_text("\n".join(named))
+        with pytest.raises(FailedAudit, match=message):
+            imported(tmp_path, tmp_path / "pis.npy", groups=(str(tmp_path / "groups.txt"),), **how)
+
+
 def test_numbers_get_the_names_that_the_source_has(tmp_path: Path) -> None:
     source = open_source_of(photos(6), tmp_path / "x.npy")
     words = np.array(["cat", "dog", "cat", "dog", "bird", "bird"])
@@ -763,6 +786,34 @@ def test_what_fails_is_kept_only_by_name_and_marked(copied: Path, tmp_path: Path
     assert origin.given == ("image.dtype", "image.pixels"), "the claim is refuted"
     assert store.spec.recipe == "" and store.attributes["audit"]["recipe"] == TGD.name
     assert "upside down" in store.attributes["audit"]["problems"][0]
+
+
+def test_a_store_keeps_one_failed_claim(copied: Path, tmp_path: Path) -> None:
+    change(copied, lambda a: a[::-1])
+    first = audited(tmp_path, copied, keep=True)
+    before = (first.path / "manifest.json").read_bytes()
+    with pytest.raises(PiCacheError, match=r"fails to be made by tgd-cifar10; .* pi-cache rm "):
+        audited(tmp_path, copied, keep=True, given=("image.sigma=0.02",))
+    assert (first.path / "manifest.json").read_bytes() == before
+    assert audited(tmp_path, copied, keep=True, count=3).key == first.key
+    other = tmp_path / "other"
+    audited(other, copied, keep=True, given=("image.sigma=0.02",))
+    with pytest.raises(PiCacheError, match="fails to be made by tgd-cifar10, changed"):
+        audited(other, copied, keep=True, given=("image.sigma=0.03",))
+
+
+def test_another_store_of_the_same_images_is_named(
+    tgd: tuple[Path, np.ndarray], tmp_path: Path
+) -> None:
+    said: list[str] = []
+    first = imported(tmp_path, tgd[0], recipe=TGD.name, given=("image.sigma=0.5",), say=said.append)
+    assert said == [] and first.spec.recipe == "tgd-cifar10, changed"
+    second = audited(tmp_path, tgd[0], say=said.append)
+    assert second.key != first.key and second.spec.recipe == TGD.name
+    assert said[-1] == (
+        f"note: store {first.key[:12]} holds the same images, not audited, as tgd-cifar10,"
+        f" changed: keep both, or pi-cache rm {first.key[:12]}"
+    )
 
 
 def run_main(*words: str) -> Result:

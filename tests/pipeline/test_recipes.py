@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import io
+import json
 import tarfile
 import warnings
 from pathlib import Path
 from typing import Any
 
+import click
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from PIL import Image
 from scipy.io import loadmat
 from scipy.sparse import coo_matrix
 
+from pi_cache.cli import cli as cache_cli
 from pi_cache.errors import InvalidSpec
 from pi_cache.reader import open_store
 from pi_cache.specs import DiagramSpec, ImageSpec
 from pipeline.build import build
-from pipeline.recipes import RECIPES, Recipe, find_recipe
+from pipeline.cli import cli as pipeline_cli
+from pipeline.recipes import RECIPES, Recipe, bare_name, find_recipe, recorded_name
+from pipeline.report import recipe_of
 from pipeline.shard import Clock, diagrams_of, images_of
 from pipeline.sources.arrays import from_arrays
 from pipeline.sources.base import Source, read_samples
@@ -184,3 +190,50 @@ def test_every_recipe_says_where_it_comes_from() -> None:
 def test_unknown_recipe_names_the_nearest() -> None:
     with pytest.raises(InvalidSpec, match="did you mean tgd-cifar10"):
         find_recipe("tdg-cifar10")
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_recipe_that_was_changed_says_so(name: str) -> None:
+    recipe = find_recipe(name)
+    assert recorded_name(name, recipe.diagram, recipe.image) == name
+    changed = recorded_name(name, recipe.diagram, recipe.image.replace(sigma=0.5))
+    assert changed == f"{name}, changed" and bare_name(changed) == bare_name(name) == name
+    rounded = recorded_name(name, recipe.diagram.replace(min_persistence=0.5), recipe.image)
+    assert rounded == changed == recorded_name(changed, recipe.diagram, recipe.image)
+
+
+def test_what_a_recipe_leaves_open_is_no_change() -> None:
+    signals, tgd = find_recipe("sublevel-set-tda"), find_recipe("tgd-cifar10")
+    scaled = signals.diagram.replace(centre=True, scale=3.5)
+    double = signals.image.replace(dtype="float64")
+    assert recorded_name(signals.name, scaled, double) == signals.name
+    half = signals.image.replace(dtype="float16")
+    assert recorded_name(signals.name, scaled, half).endswith(", changed")
+    for image in (tgd.image.replace(dtype="float32"), tgd.image.replace(normalise="dataset-max")):
+        assert recorded_name(tgd.name, tgd.diagram, image).endswith(", changed")
+    assert recorded_name("mine", tgd.diagram, tgd.image) == "mine"
+
+
+def test_a_store_of_a_changed_recipe(tmp_path: Path) -> None:
+    """Its spec builds it again; it is found by a part of the name, and not as the recipe."""
+    pieces = np.tile(np.arange(48, dtype=np.uint8).reshape(1, 4, 4, 3), (2, 1, 1, 1))
+    np.save(tmp_path / "x.npy", pieces)
+    cache = ["--cache", str(tmp_path), "--json"]
+
+    def run(command: click.Command, *words: str) -> Any:
+        done = CliRunner().invoke(command, [*words, *cache], catch_exceptions=False)
+        assert done.exit_code == 0, done.output
+        return json.loads(done.stdout)
+
+    words = ["build-pis", f"array:{tmp_path / 'x.npy'}", "--recipe", "tgd-cifar10"]
+    exact, changed = run(pipeline_cli, *words), run(pipeline_cli, *words, "--sigma", "0.5")
+    store = open_store(changed["path"])
+    assert store.spec.recipe == "tgd-cifar10, changed"
+    told = recipe_of(store)
+    assert (told["name"], told["changed"]) == ("tgd-cifar10", {"image.sigma": 0.5})
+    again = run(pipeline_cli, "build-pis", "--spec", str(store.path / "spec.json"))
+    assert again["found"] and again["key"] == changed["key"]
+    found = run(cache_cli, "find", "recipe=tgd-cifar10")
+    assert [document["key"] for document in found] == [exact["key"]]
+    both = run(cache_cli, "find", "recipe~tgd")
+    assert {document["key"] for document in both} == {exact["key"], changed["key"]}
