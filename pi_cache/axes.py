@@ -6,7 +6,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pi_cache.errors import InvalidSpec
-from pi_cache.specs import ImageSpec
+from pi_cache.specs import ImageSpec, StoreSpec
+
+NEEDED = {
+    "birth": ("grid", "birth_range"),
+    "persistence": ("grid", "persistence_range", "row_order"),
+}
+"""Fields of the image spec that say where the cells of an axis lie."""
 
 
 def lower_edges(image: ImageSpec, axis: str) -> NDArray[np.float64]:
@@ -32,6 +38,25 @@ def cell_width(image: ImageSpec, axis: str) -> float:
     if image.grid == "legacy-persim":
         return image.birth_range[1] / image.pixels
     return (high - low) / image.pixels
+
+
+def missing_for(spec: StoreSpec, axis: str) -> list[str]:
+    """Fields of an imported store that must be known for an axis, and are not."""
+    if spec.origin is None:
+        return []
+    names = (f"image.{name}" for name in NEEDED.get(axis, ()))
+    return [name for name in names if name not in spec.origin.given]
+
+
+def stored_edges(spec: StoreSpec, axis: str) -> NDArray[np.float64]:
+    """As `cell_edges`. Raises InvalidSpec where the axis of an imported store is not known."""
+    missing = missing_for(spec, axis)
+    if missing:
+        raise InvalidSpec(
+            f"where the cells lie along {axis} is not known: nobody stated {', '.join(missing)} of"
+            " these imported images; import them again with --recipe, or with --given for each"
+        )
+    return cell_edges(spec.image, axis)
 
 
 def _range(image: ImageSpec, axis: str) -> tuple[float, float]:

@@ -149,6 +149,9 @@ def open_together(
         raise InvalidSpec("stores must name at least one, such as {'rows': KEY, 'columns': KEY}")
     if not_ok not in ("leave-out", "raise"):
         raise InvalidSpec(f"not_ok must be leave-out or raise, got {not_ok!r}")
+    nested = [name for name, store in stores.items() if isinstance(store, Joined)]
+    if nested:
+        raise InvalidSpec(f"{listed(nested)} is a join itself; name the stores that it joins")
     sources: dict[str, Source] = {
         name: store if isinstance(store, Source) else open_store(store, root=root, check=check)
         for name, store in stores.items()
@@ -276,6 +279,8 @@ def _mismatch(
     ]
     found = (*lacking, *problems, *apart) or ("no sample is in all of them",)
     remedy = "build them from one source with one split and limit"
+    if len(stores) < len(sources):
+        remedy = "give rows of your own the ids that the stores have; " + remedy
     if lacking and common:
         remedy += f", or ask for only_common: the {common} samples that all of them hold"
     return MismatchedStores(

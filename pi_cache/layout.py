@@ -92,6 +92,8 @@ class Column:
             raise InvalidSpec(f"Column: name must be a plain word, got {self.name!r}")
         if not isinstance(self.fill, int | None) or not isinstance(self.ragged, bool):
             raise InvalidSpec(f"{self.name}: fill must be a whole number or None, ragged a bool")
+        if not isinstance(self.attributes, Mapping):
+            raise InvalidSpec(f"{self.name}: attributes must be names and values")
         if self.dtype not in COLUMN_DTYPES:
             raise InvalidSpec(
                 f"{self.name}: dtype must be one of {', '.join(COLUMN_DTYPES)}, got {self.dtype!r}"

@@ -8,26 +8,30 @@ reading of others where a read needs several, and ahead of who reads in order.
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+from weakref import WeakSet
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from pi_cache import catalogue
 from pi_cache.axes import stored_edges
-from pi_cache.errors import CorruptStore, InvalidSpec
+from pi_cache.errors import CorruptStore, InvalidSpec, StorageFailed
 from pi_cache.firsttouch import Check as Check
 from pi_cache.firsttouch import FirstTouch
 from pi_cache.layout import Column
 from pi_cache.manifest import StoreManifest
 from pi_cache.rows import parse_indices, parse_output, runs
 from pi_cache.shardfile import REMEDY, ShardFile, located, most_open
-from pi_cache.shards import decode_numbers, decode_strings
+from pi_cache.shards import ShardFormat, decode_numbers, decode_strings
 from pi_cache.specs import StoreSpec
+
+Opened = TypeVar("Opened")
 
 DENSE = 4
 """Diagram points are read as one range unless that is this many times what was asked for."""
@@ -49,7 +53,7 @@ def open_store(
     Raises StoreNotFound, UnfinishedStore, CorruptStore, UnsupportedFormat.
     """
     path = catalogue.locate(store, root)
-    manifest = catalogue.read_manifest(path)
+    manifest = _with_handles(lambda: catalogue.read_manifest(path))
     return Store(path, manifest, check)
 
 
@@ -69,6 +73,7 @@ class Store:
         self._fresh = {name: set(fresh) for name in self._columns}
         self._touch = FirstTouch(path, manifest.files, check)
         self._touch.check_sizes()
+        _stores.add(self)
 
     def __del__(self) -> None:
         if hasattr(self, "_touch"):
@@ -167,9 +172,10 @@ class Store:
         """(n, ...) rows of `images`, `inputs`, `status` or `offsets`, in the order asked for.
 
         indices: a slice, or samples in any order and number of times, negative from the end.
-        out: filled and returned instead of a new array. Raises IndexError, CorruptStore.
+        out: filled and returned instead of a new array.
+        Raises IndexError, InvalidSpec, CorruptStore.
         """
-        shard = self._format(name)
+        shard = self._row_format(name)
         if isinstance(indices, slice):
             start, stop, step = indices.indices(len(self))
             if step == 1:
@@ -218,7 +224,7 @@ class Store:
         _check_offsets(stored, self.manifest.layout.point_capacity, self.path)
         lengths = stored[:, -1] - stored[:, 0]
         ends = np.cumsum(lengths)
-        shard = self._format("points")
+        shard = self._formats["points"]
         points = np.empty((int(ends[-1]) if len(ends) else 0, 2), shard.dtype)
         starts = ends - lengths
         shards, cuts = runs(rows // self.manifest.layout.shard_samples)
@@ -319,8 +325,12 @@ class Store:
             end = k + AHEAD if self._touch.ahead(names) else end
         self._order[name] = since, stop, reads + 1, end
 
-    def _format(self, name: str) -> Any:
-        self.column(name)
+    def _row_format(self, name: str) -> ShardFormat:
+        """The format of an array that has a row for every sample. Raises InvalidSpec for others."""
+        if name in self.manifest.blueprint.tables:
+            raise InvalidSpec(f"{name} is a table, which is read whole: take .{name}")
+        if self.column(name).ragged:
+            raise InvalidSpec(f"{name} has a row for every point, not sample: take .diagrams(...)")
         return self._formats[name]
 
     def _files(self, name: str) -> list[str]:
@@ -338,12 +348,13 @@ class Store:
         # a shard that another thread has taken out for a moment is merely opened twice.
         listed = self._files(name)[k]
         shard = self._open.pop(listed, None)
-        if shard is not None:
+        if shard is not None and not shard.file.has_changed():
             self._open[listed] = shard  # last again: the first is the one used longest ago
             if self.check == "always":
                 shard.file.verify()
             return shard
-        shard = ShardFile(self._touch.open(listed), self._formats[name])
+        form = self._formats[name]
+        shard = _with_handles(lambda: ShardFile(self._touch.open(listed), form))
         self._fresh[name].discard(k)
         self._open[listed] = shard
         for oldest in list(self._open)[: -most_open()]:
@@ -355,10 +366,26 @@ class Store:
         return self._table(name, decode_strings) if present else None
 
     def _table(self, name: str, decode: Callable[[bytes, int], NDArray[Any]]) -> NDArray[Any]:
-        file = self._touch.open(f"data.zarr/{name}/c.0")
+        file = _with_handles(lambda: self._touch.open(f"data.zarr/{name}/c.0"))
         data = file.read(0, file.entry.size)
         with located(file.path):
             return _read_only(decode(data, len(self)))
+
+
+_stores: WeakSet[Store] = WeakSet()
+"""The open stores of this process, which share its descriptors."""
+
+
+def _with_handles(work: Callable[[], Opened]) -> Opened:
+    """What `work` opens; where no descriptor is left for it, all stores let go of theirs."""
+    try:
+        return work()
+    except StorageFailed as error:
+        if error.errno != errno.EMFILE:
+            raise
+    for store in list(_stores):
+        store._open.clear()
+    return work()
 
 
 def _reopen(path: Path, check: Check, digest: str) -> Store:

@@ -24,10 +24,10 @@ def parse_indices(indices: ArrayLike, count: int) -> NDArray[np.intp]:
         return np.flatnonzero(rows)
     if rows.size and rows.dtype.kind not in "iu":
         raise IndexError(f"indices must be whole numbers, got {rows.dtype}")
-    rows = rows.astype(np.intp)
-    if rows.size and (rows.min() < -count or rows.max() >= count):
+    if rows.size and (rows.min() < -count or rows.max() >= count):  # before they could wrap
         bad = rows[(rows < -count) | (rows >= count)][0]
         raise IndexError(f"sample {bad} is not in a store of {count} samples")
+    rows = rows.astype(np.intp)
     return np.where(rows < 0, rows + count, rows)
 
 
@@ -41,6 +41,8 @@ def parse_output(
         raise InvalidSpec(
             f"out must be contiguous {dtype} {(count, *row_shape)}, got {out.dtype} {out.shape}"
         )
+    if not out.flags.writeable:
+        raise InvalidSpec("out must be writable, got a read-only array")
     return out
 
 

@@ -83,6 +83,11 @@ class OpenFile:
                 f"{self.path}: expected SHA-256 {self.entry.sha256}, got {found}; {REMEDY}"
             )
 
+    def has_changed(self) -> bool:
+        """Whether somebody has written to this file since it was opened or hashed."""
+        before, now = self.identity, self._identify()
+        return (now.size, now.modified) != (before.size, before.modified)
+
     def _identify(self) -> Identity:
         with typed(self.path):
             return Identity.of(files._call("fstat", self.path, self.handle))

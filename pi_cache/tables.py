@@ -18,20 +18,21 @@ def read_csv(path: Path, *, required: Sequence[str] = ()) -> dict[str, list[str]
     """
     try:
         text = files.read_bytes(path).decode("utf-8-sig")  # spreadsheets write a mark first
-        rows = [row for row in csv.reader(io.StringIO(text), strict=True) if row]
+        reader = csv.reader(io.StringIO(text), strict=True)
+        rows = [(reader.line_num, row) for row in reader if row]
     except (UnicodeDecodeError, csv.Error) as error:
         raise InvalidSpec(f"{path}: not a CSV file in UTF-8: {error}") from None
-    header = [name.strip() for name in rows[0]] if rows else []
+    header = [name.strip() for name in rows[0][1]] if rows else []
     missing = [name for name in required if name not in header]
     if missing or len(set(header)) != len(header):
         raise InvalidSpec(
             f"{path}: the first line must name each column once, with"
             f" {', '.join(required)} among them; it is {','.join(header)[:80]!r}"
         )
-    for number, row in enumerate(rows[1:], 2):
+    for line, row in rows[1:]:
         if len(row) != len(header):
-            raise InvalidSpec(f"{path}: row {number} has {len(row)} values for {len(header)} names")
-    columns = zip(*rows[1:], strict=True) if len(rows) > 1 else ((),) * len(header)
+            raise InvalidSpec(f"{path}: line {line} has {len(row)} values for {len(header)} names")
+    columns = zip(*(row for _, row in rows[1:]), strict=True) if rows[1:] else [()] * len(header)
     return {
         name: [value.strip() for value in column]
         for name, column in zip(header, columns, strict=True)

@@ -11,6 +11,7 @@ import resource
 import sys
 from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any
 
 from tests.faults import Violation, demand
@@ -72,7 +73,7 @@ def child(
 ) -> Iterator[Child]:
     """A child that runs `target(pipe, *arguments)`, killed at the end if it still runs.
 
-    memory: bytes of address space that it may have beyond what it begins with.
+    memory: bytes that it may have for itself beyond what it begins with.
     """
     started = Child(target, *arguments, memory=memory)
     try:
@@ -90,15 +91,15 @@ def _enter(
     # Locks that libraries make have no names then, so a child that is killed leaves none behind.
     multiprocessing.set_start_method("fork", force=True)
     if memory is not None:
-        most = _address_space() + memory
-        resource.setrlimit(resource.RLIMIT_AS, (most, most))
+        most = _data() + memory
+        # Not of the address space, of which each thread reserves some that it never uses.
+        resource.setrlimit(resource.RLIMIT_DATA, (most, most))
     pipe.recv()
     target(pipe, *arguments)
     pipe.send(END)
     sys.stdout.flush()
 
 
-def _address_space() -> int:
-    """Bytes of address space of this process."""
-    with open("/proc/self/statm") as file:  # noqa: PTH123 - no path of ours
-        return int(file.read().split()[0]) * resource.getpagesize()
+def _data() -> int:
+    """Bytes of memory that this process has for itself."""
+    return int(Path("/proc/self/statm").read_text().split()[5]) * resource.getpagesize()

@@ -80,17 +80,24 @@ def _build_until(place: Path, moment: Moment) -> list[Any]:
 
 
 def build(pipe: Any, place: Path, moment: Moment) -> None:
-    """In a child: build the store, and tell of every shard that is recorded and of the end."""
-    told = 0
+    """In a child: build the store, and tell of every shard that is recorded and of the end.
+
+    Nothing is told once the power is gone: XFS answers an fsync of a folder even then.
+    """
+    told, gone = 0, False
 
     def tell(word: Any) -> None:
         nonlocal told
+        if gone:
+            return
         pipe.send(word)
         told += 1
         if told == moment.after_word:
             cut_power(place)
 
     def strike(name: str, real: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
+        nonlocal gone
+        gone = True
         cut_power(place)
         return real(*arguments)
 

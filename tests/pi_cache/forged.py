@@ -1,4 +1,4 @@
-"""Stores put together by somebody else: what is in them has the right digests."""
+"""Documents put together by somebody else, with the right digests; see `resealed` too."""
 
 from __future__ import annotations
 
@@ -12,18 +12,11 @@ import google_crc32c
 
 from pi_cache.shards import CHECKSUM
 from pi_cache.specs import canonical_digest
-
-
-def forge(store: Path, listed: str, data: bytes) -> None:
-    """Put other bytes into a file, and their digest into the manifest."""
-    (store / listed).write_bytes(data)
-    document = json.loads((store / "manifest.json").read_bytes())
-    document["files"][listed] = {"size": len(data), "sha256": hashlib.sha256(data).hexdigest()}
-    (store / "manifest.json").write_bytes(sealed(document))
+from tests.pi_cache.resealed import forge
 
 
 def forge_json(store: Path, listed: str, change: Callable[[Any], object]) -> None:
-    """As `forge`, for a document that `change` changes in place."""
+    """Let `change` change a listed JSON document in place, and its digest everywhere."""
     document = json.loads((store / listed).read_bytes())
     change(document)
     forge(store, listed, json.dumps(document).encode())

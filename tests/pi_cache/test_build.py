@@ -168,6 +168,18 @@ def test_what_lies_above_the_cache_root(tmp_path: Path, monkeypatch: pytest.Monk
         finish(build)
 
 
+@pytest.mark.parametrize("named", [".", "below", "../beside"])
+def test_a_cache_may_be_named_from_where_one_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, named: str
+) -> None:
+    here = tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    build = begin_store(Path(named), make_spec())
+    fill_store(build)
+    assert verify((here / named / "stores" / build.spec.key).resolve()) == []
+
+
 def test_damaged_metadata_is_written_again(tmp_path: Path) -> None:
     build = begin_store(tmp_path, make_spec())
     manifest = fill_store(build)

@@ -51,11 +51,12 @@ def test_verify_exit_status_tells_what_is_wrong(path: Path) -> None:
     result = run("verify", path)
     assert result.exit_code == 4 + 8 + 32
     assert "1 corrupt, 1 missing, 1 orphan" in result.stderr
-    found = json.loads(run("verify", path, "--json").stdout)
-    assert [item["kind"] for item in found] == ["corrupt", "missing", "orphan"]
+    (found,) = json.loads(run("verify", path, "--json").stdout)
+    assert [item["kind"] for item in found["findings"]] == ["corrupt", "missing", "orphan"]
+    assert found["complete"] and found["bytes_read"] < found["bytes"]
 
 
-@pytest.mark.parametrize("command", ["ls", "show", "verify"])
+@pytest.mark.parametrize("command", ["ls", "show", "verify", "repair"])
 def test_help_ends_with_examples(command: str) -> None:
     result = run(command, "-h")
     assert result.exit_code == 0

@@ -159,10 +159,16 @@ def test_arrays_say_which_counts_do_not_match() -> None:
         Arrays(IDS, {"signals": np.zeros((23, 5))}, labels=[0, 1])
     with pytest.raises(InvalidSpec, match="unique, twice or more: a, c;"):
         Arrays(["a", "b", "a", "c", "c"])
-    with pytest.raises(InvalidSpec, match=r"ids must be a list of strings, got int64 .*map\(str"):
+    with pytest.raises(InvalidSpec, match=r"ids must be a list of strings, got int64 .*with str"):
         Arrays([1, 2])
     with pytest.raises(InvalidSpec, match="labels must be a list of whole numbers, got float64"):
         Arrays(IDS, labels=np.zeros(24))
+    with pytest.raises(InvalidSpec, match=r"status: no sample can have the codes 256"):
+        Arrays(IDS, status=np.full(24, 256))
+    with pytest.raises(InvalidSpec, match=r"status must be a list of codes .* got bool"):
+        Arrays(IDS, status=[True] * 24)
+    with pytest.raises(InvalidSpec, match=r"ids: UTF-8 cannot hold 'a\.p\\udcff'; rename"):
+        Arrays(["a.p\udcffng"])
     with pytest.raises(InvalidSpec, match="no array 'image' here; there are images"):
         Arrays(IDS, {"images": np.zeros(24)}).read("image", [0])
 
@@ -187,6 +193,8 @@ def test_misuse_is_refused(rows: Store) -> None:
     with pytest.raises(InvalidSpec, match="must name at least one"):
         open_together({})
     joined = open_together({"rows": rows})
+    with pytest.raises(InvalidSpec, match="both is a join itself; name the stores"):
+        open_together({"rows": rows, "both": joined})  # type: ignore[dict-item]
     with pytest.raises(InvalidSpec, match="no store 'row' in this join of rows"):
         joined.member("row")
     with pytest.raises(InvalidSpec, match="no store of this join has 'image'"):
@@ -241,6 +249,7 @@ def test_the_command_fails_where_they_do_not(rows: Store, tmp_path: Path) -> Non
     result = run("join", rows.path, table)
     assert result.exit_code == 1 and isinstance(result.exception, MismatchedStores)
     assert "signals.csv lacks 1 of the 24 samples" in str(result.exception)
+    assert "give rows of your own the ids that the stores have" in str(result.exception)
     assert "15 samples have another label in signals.csv" in str(result.exception)
     result = run("join", rows.path, table, "--json")
     assert result.exit_code == 1 and json.loads(result.stdout)["match"] is False
@@ -254,7 +263,7 @@ def test_the_command_fails_where_they_do_not(rows: Store, tmp_path: Path) -> Non
         ("name\na\n", "with id among them; it is 'name'"),
         ("id,id\na,b\n", "name each column once"),
         ("", "with id among them"),
-        ("id,group\na\n", "row 2 has 1 values for 2 names"),
+        ("id,group\n\n\nb,c\na\n", "line 5 has 1 values for 2 names"),
         ("id,label\na,1.5\n", "labels must be whole numbers"),
         ('id\n"a\n', "not a CSV file"),
         ("id\na\na\n", "twice or more: a"),

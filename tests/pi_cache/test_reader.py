@@ -8,6 +8,7 @@ import multiprocessing
 import os
 import pickle
 import resource
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -27,6 +28,7 @@ from pi_cache import Store, open_store
 from pi_cache.errors import CorruptStore, InvalidSpec, StoreNotFound, UnfinishedStore
 from pi_cache.layout import Layout
 from pi_cache.manifest import FileEntry, StoreManifest
+from pi_cache.reader import Check
 from pi_cache.shardfile import OpenFile, ShardFile
 from pi_cache.shards import CHECKSUM, ShardFormat, encode, parse_index
 from tests.pi_cache.forged import sealed
@@ -98,6 +100,9 @@ def test_out_is_filled(store: Store) -> None:
     np.testing.assert_array_equal(out, make_columns(store.spec)["images"][[9, 2, 2]])
     with pytest.raises(InvalidSpec, match="out must be contiguous float16"):
         store.read("images", [1], out=out)
+    out.flags.writeable = False
+    with pytest.raises(InvalidSpec, match="out must be writable"):
+        store.read("images", [1, 2, 3], out=out)
 
 
 def test_wrong_requests(store: Store) -> None:
@@ -111,6 +116,12 @@ def test_wrong_requests(store: Store) -> None:
         store.read("images", [True])
     with pytest.raises(InvalidSpec, match="no array 'image' in this store; it has images"):
         store.read("image", [0])
+    with pytest.raises(InvalidSpec, match=r"labels is a table, which is read whole: take .labels"):
+        store.read("labels", [0])
+    with pytest.raises(InvalidSpec, match=r"a row for every point, not sample: take .diagrams"):
+        store.read("points", [0])
+    with pytest.raises(IndexError, match=r"sample 18446744073709551615 is not in a store of 27"):
+        store.read("images", np.array([1, 2**64 - 1], np.uint64))
     with pytest.raises(IndexError, match=r"channel 3 is not in 0..2"):
         store.diagram(0, 3)
     with pytest.raises(InvalidSpec, match="axis must be birth or persistence"):
@@ -298,10 +309,26 @@ def test_always_checks_again(own: Path) -> None:
     once, always = open_store(own), open_store(own, check="always")
     for store in (once, always):
         store.read("images", [8])
+    before = (own / IMAGES).stat()
     flip(own / IMAGES, -10)
+    os.utime(own / IMAGES, ns=(before.st_atime_ns, before.st_mtime_ns))  # as bytes decay
     once.read("images", [8])
     with pytest.raises(CorruptStore, match="expected SHA-256"):
         always.read("images", [8])
+
+
+@pytest.mark.parametrize("check", ["first-touch", "always"])
+@pytest.mark.parametrize("damage", [*DAMAGES, "shorter", "longer"])
+def test_what_is_written_to_an_open_shard_is_found(
+    path: Path, tmp_path: Path, check: Check, damage: str
+) -> None:
+    own = tmp_path / path.name
+    shutil.copytree(path, own)
+    store = open_store(own, check=check)
+    store.read("images", [8])
+    (DAMAGES | AT_OPENING)[damage](own)
+    with pytest.raises(CorruptStore, match=r"images/c.1.0.0.0: (expected SHA|\d+ bytes, the man)"):
+        store.read("images", [9])
 
 
 @pytest.mark.parametrize("table", ["ids", "labels", "groups", "splits"])
@@ -500,6 +527,25 @@ def test_open_shards_leave_descriptors_to_others(
 ) -> None:
     monkeypatch.setattr(resource, "getrlimit", lambda _: (limit, limit))
     assert pi_cache.shardfile.most_open() == most
+
+
+def test_stores_share_the_descriptors_of_a_process(tmp_path: Path) -> None:
+    layout = Layout.mapped(shard_samples=1)
+    paths = [make_store(tmp_path, make_spec(samples), layout) for samples in (60, 61, 62)]
+    stores = []
+    before, hardest = resource.getrlimit(resource.RLIMIT_NOFILE)
+    used = max(int(path.name) for path in Path("/proc/self/fd").iterdir())
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(used, 50) + 100, hardest))
+    try:
+        for path in paths:
+            store = open_store(path)
+            for name in ("images", "inputs"):
+                truth = make_columns(store.spec)[name]
+                np.testing.assert_array_equal(store.read_all(name), truth)
+            stores.append(store)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (before, hardest))
+    assert len(stores[-1].ids) == 62
 
 
 def test_threads_share_a_store(own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
