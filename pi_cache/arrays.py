@@ -41,8 +41,11 @@ def _array_metadata(path: Path) -> tuple[str, set[str]]:
                 stages = [metadata["compressor"], *(metadata["filters"] or [])]
                 return str(metadata["dtype"]), {stage["id"] for stage in stages if stage}
             return _data_type(metadata["data_type"]), set(_codec_names(metadata["codecs"]))
-        except (FileNotFoundError, StorageFailed):
+        except FileNotFoundError:
             continue
+        except StorageFailed as error:
+            if error.errno not in files.NO_NAME:
+                raise
         except MALFORMED as error:
             raise SourceError(f"{path}: no metadata of a Zarr array ({error!r:.200})") from error
     raise SourceError(f"{path}: no Zarr array here; give the folder that holds zarr.json")

@@ -47,9 +47,9 @@ def open_store(
     """A finished store, by its path, its key, or the start of its key under `root`.
 
     root: the cache; see `catalogue.default_root`. check: when a file's SHA-256 is computed:
-    never (`size`: presence and size only, now), before its first bytes are returned
-    (`first-touch`: once on a host for as long as inode, size and times stay, see `checked`), or
-    before every read (`always`).
+    never (`size`: presence and size only, now; of a mapped store nothing else is ever checked),
+    before its first bytes are returned (`first-touch`: once on a host for as long as inode, size
+    and times stay, see `checked`), or before every read (`always`).
     Raises StoreNotFound, UnfinishedStore, CorruptStore, UnsupportedFormat.
     """
     path = catalogue.locate(store, root)

@@ -179,4 +179,4 @@ def _seconds(prepare: Prepare) -> float:
         return ended(end).seconds
 
 
-LOOPS = {"kill": Loop(one, ci=300, soak=100_000)}
+LOOPS = {"kill": Loop(one, ci=380, soak=100_000)}

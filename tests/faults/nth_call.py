@@ -14,7 +14,7 @@ from functools import cache, partial
 from pathlib import Path
 
 from pi_cache import open_store
-from pi_cache.errors import SourceError, StorageFailed
+from pi_cache.errors import RemovalRefused, SourceError, StorageFailed
 from pi_cache.integrity import verify
 from pi_cache.pins import pin
 from pi_cache.removal import collectable, removable, remove
@@ -37,6 +37,8 @@ from tests.faults.struck import Strike, Struck, failing, installed, lost_reply, 
 
 SMALL, NEIGHBOUR = Small(samples=2, shard_samples=2), Small(samples=1, shard_samples=2)
 FINAL = ("ENOSPC", "EIO", "EMFILE", "EACCES")
+RARE = ("EDQUOT", "EROFS", "EFBIG")
+"""Final ones too, of which each call that changes something meets one."""
 PASSING = ("EINTR", "ESTALE", "EAGAIN")
 ASKING = {"stat", "fstat", "stat_in", "statvfs", "read", "pread"}
 """Calls that need neither room nor a new handle."""
@@ -81,6 +83,10 @@ def strike(name: str, nth: int, fault: str) -> str:
         except SourceError:  # what cannot be read is to be computed, and there is no source
             demand(name == "repair", "no other work needs a source")
             failed = True
+        except RemovalRefused as error:  # a folder that may not be read has another owner
+            removes = name in ("remove", "collect")
+            demand(removes and fault == "EACCES", f"{fault} ended in {error}")
+            failed = True
         work.check(root, failed)
     return f"{name}: {'typed error' if failed else 'success'}"
 
@@ -102,6 +108,8 @@ def faults_of(call: str, nth: int) -> Iterator[str]:
     """The faults that a call is struck with."""
     yield from (name for name in FINAL if call not in ASKING or name not in ("ENOSPC", "EMFILE"))
     yield PASSING[nth % len(PASSING)]
+    if call in CHANGING:
+        yield RARE[nth % len(RARE)]
     if call in CUT:
         yield "short"
     if call in CHANGING:
@@ -203,7 +211,11 @@ def _remove(root: Path) -> None:
 
 
 def _collect(root: Path) -> None:
-    remove(root, collectable(root, max_bytes=0).targets)
+    """What may not be read stays, and is told of as any refusal is."""
+    found = collectable(root, max_bytes=0)
+    remove(root, found.targets)
+    if found.closed:
+        raise RemovalRefused(f"kept, may not be read: {found.closed}")
 
 
 def _check_removed(root: Path, failed: bool) -> None:

@@ -174,7 +174,7 @@ class Machine(RuleBasedStateMachine):
         try:
             done = self.act(lambda: self._remove(key), fault)
         except RemovalRefused:
-            demand(model.pinned, "removal was refused of a store that is not pinned")
+            demand(model.pinned or denied(fault), "removal was refused of a store not pinned")
             done = False
         demand(not (done and model.pinned), "a pinned store was removed")
         self.gone_or(name, before, gone=done)
@@ -194,7 +194,8 @@ class Machine(RuleBasedStateMachine):
             lambda: remove(self.root, collectable(self.root, max_bytes=0).targets), fault
         )
         for name, model in self.models.items():
-            self.gone_or(name, before[name], gone=done and not model.pinned)
+            gone = done and not model.pinned and not denied(fault)
+            self.gone_or(name, before[name], gone=gone)
 
     @invariant()
     def states(self) -> None:
@@ -264,17 +265,28 @@ class Machine(RuleBasedStateMachine):
         return "finished"
 
     def live(self, name: str) -> set[str]:
-        """The files that are still as they were damaged, or were moved away since."""
-        path, damage = SMALLS[name].path(self.root), self.models[name].damage
+        """The files that are still as they were damaged, or were moved away since.
+
+        With a damaged file its record is moved away, and a build that dies then leaves neither.
+        """
+        small, path, damage = SMALLS[name], SMALLS[name].path(self.root), self.models[name].damage
+        records = [f"{k:06d}" for k in range(small.truth().shards)]
+        moved = {f"ledger/{record}.json" for record in (*records, "table") if damage}
+        moved = {listed for listed in moved if not (path / listed).exists()}
         found = {
             listed: (path / listed).read_bytes() if (path / listed).exists() else None
             for listed in damage
         }
-        return {listed for listed in damage if found[listed] in (damage[listed], None)}
+        return moved | {listed for listed in damage if found[listed] in (damage[listed], None)}
 
     def holding(self, name: str) -> set[int]:
         """The shards that must hold: recorded, and not damaged since."""
         return set(records_of(SMALLS[name], self.root)) & self.models[name].recorded
+
+
+def denied(fault: tuple[int, str] | None) -> bool:
+    """Whether a call is answered as it is to an account that may not read: such stores stay."""
+    return fault is not None and fault[1] == "EACCES"
 
 
 def one(seed: int, steps: int = STEPS) -> str:

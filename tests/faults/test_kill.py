@@ -10,5 +10,5 @@ def test_kill_at_any_instant() -> None:
     ends = loop.rounds(1, loop.ci)
     killed = {end: count for end, count in ends.items() if "survived" not in end}
     assert sum(ends.values()) == loop.ci
-    assert sum(killed.values()) > loop.ci / 2, f"too few were killed on the way: {ends}"
+    assert sum(killed.values()) >= 300, f"too few were killed on the way: {ends}"
     assert {end.partition(":")[0] for end in killed} == WORKS.keys()

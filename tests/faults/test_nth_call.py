@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 
-from tests.faults import Violation
 from tests.faults.nth_call import FINAL, WORKS, plan, strike
 
 OTHERS = tuple(name for name in WORKS if name != "build")
@@ -18,8 +17,8 @@ def struck(rounds: list[tuple[str, int, str]]) -> Counter[str]:
     for name, nth, fault in rounds:
         try:
             ends[strike(name, nth, fault)] += 1
-        except Violation as error:
-            broken.append(f"{fault} in call {nth} of {name}: {error}")
+        except Exception as error:
+            broken.append(f"{fault} in call {nth} of {name}: {error!r}")
     assert not broken, "\n".join(broken)
     return ends
 
