@@ -322,7 +322,11 @@ def _parse_sealed(data: bytes, what: str) -> dict[str, Any]:
 
 def is_as_written(data: bytes) -> bool:
     """Whether a document that was read has the very bytes that were written for what it says."""
-    return json.dumps(json.loads(data), indent=1, ensure_ascii=False).encode() + b"\n" == data
+    try:
+        written = json.dumps(json.loads(data), indent=1, ensure_ascii=False).encode() + b"\n"
+    except MALFORMED:  # damaged since it was read
+        return False
+    return written == data
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from pi_cache.commands.options import CONTEXT
 from pipeline.recipes import RECIPES
 from tests.pipeline.test_cli import COMMANDS
 
@@ -35,7 +36,7 @@ def commands(document: str) -> list[str]:
 )
 def test_commands_of_documents_parse(document: str, line: str) -> None:
     name, command, *arguments = shlex.split(line)
-    COMMANDS[name].commands[command].make_context(command, arguments)
+    COMMANDS[name].commands[command].make_context(command, arguments, **CONTEXT)
 
 
 def test_both_quick_starts_have_the_same_commands() -> None:

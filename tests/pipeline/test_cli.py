@@ -19,6 +19,7 @@ from click.testing import CliRunner, Result
 
 import pi_cache.cli
 import pipeline.cli
+from pi_cache.commands.options import CONTEXT
 from pi_cache.reader import open_store
 from tests.pipeline.legacy_data import make_examples
 from tests.recordings.made import write_sisfall
@@ -281,7 +282,7 @@ def test_a_window_that_loses_most_points_is_a_warning(tmp_path: Path) -> None:
 def test_every_help_ends_with_examples() -> None:
     for name, group in COMMANDS.items():
         for command in group.commands.values():
-            text = command.get_help(click.Context(command, info_name=command.name))
+            text = command.get_help(click.Context(command, info_name=command.name, **CONTEXT))
             assert f"{name} {command.name}" in text.partition("Examples:")[2]
 
 

@@ -14,6 +14,7 @@ from click.testing import CliRunner, Result
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pi_cache.commands.options import CONTEXT
 from pi_cache.reader import Store, open_store
 from pi_cache.specs import DiagramSpec, ImageSpec
 from pipeline.build import build
@@ -311,7 +312,7 @@ def test_rounding_widens_by_little(low: float, width: float) -> None:
 def test_options_of_a_window_are_read_as_they_are_written() -> None:
     words = shlex.split(window_options([-0.7, 9_999.95], [0.0, 1e-7]))
     command = cli.commands["build-pis"]
-    read = command.make_context("build-pis", words).params
+    read = command.make_context("build-pis", words, **CONTEXT).params
     assert read["birth_range"] == (-0.7, 9_999.95)
     assert read["persistence_range"] == (0.0, 1e-7)
 
