@@ -182,6 +182,9 @@ class Machine(RuleBasedStateMachine):
     def _remove(self, key: str) -> None:
         remove(self.root, removable(self.root, [key], young=True), young=True)
 
+    def _collect(self) -> None:
+        remove(self.root, collectable(self.root, max_bytes=0).targets)
+
     @rule(fault=FAULTS)
     def collect(self, fault: tuple[int, str] | None) -> None:
         """Old stores go but for the pinned ones."""
@@ -190,9 +193,11 @@ class Machine(RuleBasedStateMachine):
         for small in SMALLS.values():
             age(small.path(self.root)) if small.path(self.root).exists() else None
         before = {name: self.snapshot(name) for name in SMALLS}
-        done = self.act(
-            lambda: remove(self.root, collectable(self.root, max_bytes=0).targets), fault
-        )
+        try:
+            done = self.act(self._collect, fault)
+        except RemovalRefused as error:
+            demand(denied(fault), f"collecting was refused: {error}")
+            done = False
         for name, model in self.models.items():
             gone = done and not model.pinned and not denied(fault)
             self.gone_or(name, before[name], gone=gone)
