@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike
 
 from pi_cache.draws import class_counts, deal_groups, draw, draw_groups, ranks
 from pi_cache.errors import InvalidFolds
+from pi_cache.rows import read_only
 from pi_cache.samples import (
     LISTED,
     Ids,
@@ -25,7 +26,6 @@ from pi_cache.samples import (
     ids_digest,
     listed,
     parse_texts,
-    read_only,
     usable,
 )
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from pi_cache.errors import InvalidSpec, MismatchedStores
 from pi_cache.reader import Check, Store, open_store
+from pi_cache.rows import read_only
 from pi_cache.samples import (
     Arrays,
     Ids,
@@ -23,7 +24,6 @@ from pi_cache.samples import (
     listed,
     parse_texts,
     positions,
-    read_only,
 )
 from pi_cache.specs import Status, StoreSpec, differences
 

@@ -33,7 +33,6 @@ from pi_cache.errors import (
 )
 from pi_cache.layout import Layout, array_problems
 from pi_cache.manifest import (
-    MALFORMED,
     TABLE_SHARD,
     Blueprint,
     FileEntry,
@@ -238,7 +237,7 @@ def _publish_manifest(build: Build, manifest: StoreManifest) -> StoreManifest:
 def _is_as_written(path: Path) -> bool:
     try:
         return is_as_written(files.read_bytes(path))
-    except (FileNotFoundError, *MALFORMED):
+    except FileNotFoundError:
         return False
 
 

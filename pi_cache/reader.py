@@ -26,7 +26,7 @@ from pi_cache.firsttouch import Check as Check
 from pi_cache.firsttouch import FirstTouch
 from pi_cache.layout import Column
 from pi_cache.manifest import StoreManifest
-from pi_cache.rows import parse_indices, parse_output, runs
+from pi_cache.rows import parse_indices, parse_output, read_only, runs
 from pi_cache.shardfile import REMEDY, ShardFile, located, most_open
 from pi_cache.shards import ShardFormat, decode_numbers, decode_strings
 from pi_cache.specs import StoreSpec
@@ -164,7 +164,7 @@ class Store:
         Rows of CONSTANT samples hold the images of what little there is; of the others only those
         that are OK hold data.
         """
-        return _read_only(self.read_all("status"))
+        return read_only(self.read_all("status"))
 
     def read(
         self, name: str, indices: ArrayLike | slice, *, out: NDArray[Any] | None = None
@@ -369,7 +369,7 @@ class Store:
         file = _with_handles(lambda: self._touch.open(f"data.zarr/{name}/c.0"))
         data = file.read(0, file.entry.size)
         with located(file.path):
-            return _read_only(decode(data, len(self)))
+            return read_only(decode(data, len(self)))
 
 
 _stores: WeakSet[Store] = WeakSet()
@@ -393,12 +393,6 @@ def _reopen(path: Path, check: Check, digest: str) -> Store:
     if store.manifest.digest != digest:
         raise CorruptStore(f"{path}: another store lies here than when this one was sent")
     return store
-
-
-def _read_only(array: NDArray[Any]) -> NDArray[Any]:
-    """The array, which the store keeps: who changes it would change it for all."""
-    array.flags.writeable = False
-    return array
 
 
 def _check_offsets(offsets: NDArray[np.int64], points: int, path: Path) -> None:

@@ -52,3 +52,9 @@ def runs(shards: NDArray[np.intp]) -> tuple[list[int], list[int]]:
         return [], [0]
     starts = [0, *(np.flatnonzero(np.diff(shards)) + 1).tolist()]
     return shards[starts].tolist(), [*starts, len(shards)]
+
+
+def read_only(array: NDArray[Any]) -> NDArray[Any]:
+    """The array, which from now on nobody can change: who holds it shares it with others."""
+    array.flags.writeable = False
+    return array

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from pi_cache.errors import InvalidSpec
+from pi_cache.rows import read_only
 from pi_cache.specs import Status
 from pi_cache.tables import read_csv
 
@@ -237,12 +238,6 @@ def listed(names: Sequence[Any] | NDArray[Any], between: str = ", ") -> str:
     """The first few names, and how many more there are."""
     more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
     return between.join(str(name) for name in names[:LISTED]) + more
-
-
-def read_only(array: NDArray[Any]) -> NDArray[Any]:
-    """The array, which from now on nobody can change."""
-    array.flags.writeable = False
-    return array
 
 
 def _check_encodable(texts: list[str], name: str) -> None:
