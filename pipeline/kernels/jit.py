@@ -6,17 +6,24 @@ plain values: closing over another dispatcher gives it a new key in every proces
 numba looks at the age of a kernel's own file only, so a kernel that calls another one of another
 file would be found as it was before that one changed. Kernels are therefore kept in a folder that
 is named by the content of all their files.
+
+A signal that comes while a kernel is compiled waits for its end: an exception inside a callback of
+LLVM would be dropped, and the signal with it, or end the process.
 """
 
 from __future__ import annotations
 
 import functools
 import hashlib
+import signal
+import threading
 from collections.abc import Callable
 from pathlib import Path
+from types import FrameType
 from typing import Any, TypeVar
 
 import numba
+from numba.core import event
 from platformdirs import user_cache_path
 
 Kernel = TypeVar("Kernel", bound=Callable[..., Any])
@@ -60,3 +67,39 @@ def cache_folder() -> Path:
         digest.update(path.read_bytes())
     base = Path(numba.config.CACHE_DIR or user_cache_path("pi-cache"))
     return base / "kernels" / digest.hexdigest()[:16]
+
+
+class _HeldSignals(event.Listener):
+    """Handlers that Python would run amid a compilation, in its main thread, run after it."""
+
+    def __init__(self) -> None:
+        self.depth = 0  # a kernel is compiled while its caller is
+        self.handlers: dict[int, Any] = {}
+        self.came: list[int] = []
+
+    def on_start(self, event: event.Event) -> None:
+        if threading.current_thread() is not threading.main_thread():
+            return
+        self.depth += 1
+        if self.depth == 1:
+            found = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+            self.handlers = {number: it for number, it in found.items() if callable(it)}
+            for number in self.handlers:
+                signal.signal(number, self._hold)
+
+    def on_end(self, event: event.Event) -> None:
+        if threading.current_thread() is not threading.main_thread():
+            return
+        self.depth -= 1
+        if self.depth == 0:
+            for number, handler in self.handlers.items():
+                signal.signal(number, handler)
+            came, self.came = self.came, []
+            for number in came:
+                signal.raise_signal(number)
+
+    def _hold(self, number: int, frame: FrameType | None) -> None:
+        self.came.append(number)
+
+
+event.register("numba:compiler_lock", _HeldSignals())
