@@ -19,11 +19,11 @@ from pi_cache.errors import (
     StoreNotFound,
     UnfinishedStore,
 )
-from pi_cache.integrity import verify
+from pi_cache.integrity.repair import repair
+from pi_cache.integrity.verification import verify
 from pi_cache.ledger import Build, finish, missing_shards, records_of, take_back
 from pi_cache.manifest import StoreManifest, merged
 from pi_cache.reader import Store, open_store
-from pi_cache.repair import repair
 from pi_cache.root import check_root
 from pi_cache.specs import RETRIED, DiagramSpec, ImageSpec, Status, StoreSpec
 from pipeline.engines import ENGINES, engine_of

@@ -16,9 +16,9 @@ from click.core import ParameterSource
 from pi_cache import catalogue
 from pi_cache.commands.options import CONTEXT, cache_option, examples, json_option
 from pi_cache.errors import InvalidSpec, PiCacheError
+from pi_cache.keeping.space import Room, free_text, room_of, shortages
 from pi_cache.quantities import bytes_text, seconds_text
 from pi_cache.reader import open_store
-from pi_cache.space import Room, free_text, room_of, shortages
 from pi_cache.specs import ImageSpec, StoreSpec
 from pipeline.options import HOW_OPTIONS, TIME_LIMIT, WHAT_OPTIONS, numbers, opened, with_options
 

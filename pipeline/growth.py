@@ -9,10 +9,10 @@ from pathlib import Path
 
 from pi_cache import files
 from pi_cache.catalogue import lost_samples, read_manifest
+from pi_cache.keeping.space import Need
 from pi_cache.layout import Column, Layout
 from pi_cache.ledger import Build, records_of
 from pi_cache.manifest import ShardRecord, StoreManifest
-from pi_cache.space import Need
 from pipeline.plan import Cost, count_files
 from pipeline.sources.base import Source
 

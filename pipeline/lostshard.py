@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 
 from pi_cache.errors import PiCacheError
+from pi_cache.integrity.mending import entry_of, put
 from pi_cache.ledger import Build
 from pi_cache.manifest import StoreManifest
-from pi_cache.mending import entry_of, put
 from pi_cache.reader import Store
 from pi_cache.shards import encode
 from pi_cache.specs import StoreSpec

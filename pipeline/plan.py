@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from pi_cache.space import Need
+from pi_cache.keeping.space import Need
 from pi_cache.specs import StoreSpec
 
 LARGEST_SHARD = 4096

@@ -10,13 +10,13 @@ import numpy as np
 
 from pi_cache import catalogue
 from pi_cache.errors import CorruptStore, InvalidSpec, SampleError, SourceError, StoreNotFound
+from pi_cache.keeping.space import check_space, room_of, shortages
 from pi_cache.layout import Column, Layout, SampleTable, standard_columns
 from pi_cache.ledger import Build, open_build
 from pi_cache.manifest import Blueprint
 from pi_cache.quantities import value_text
 from pi_cache.root import STORES
 from pi_cache.shards import encode
-from pi_cache.space import check_space, room_of, shortages
 from pi_cache.specs import DiagramSpec, ImageSpec, Status, StoreSpec
 from pipeline.diagrams import compute_diagrams, tiny_fields
 from pipeline.engines import engine_of

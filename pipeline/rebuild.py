@@ -16,12 +16,12 @@ from typing import NoReturn
 
 from pi_cache import catalogue, files
 from pi_cache.errors import CorruptStore, InvalidSpec, SourceError
-from pi_cache.integrity import Finding
+from pi_cache.integrity.mending import Say, Work, entry_of, put
+from pi_cache.integrity.verification import Finding
 from pi_cache.ledger import Build
 from pi_cache.manifest import StoreManifest
-from pi_cache.mending import Say, Work, entry_of, put
 from pi_cache.root import STORES
-from pi_cache.samples import listed
+from pi_cache.sampling.samples import listed
 from pi_cache.specs import StoreSpec
 from pipeline.build import build as build_store
 from pipeline.build import library_versions

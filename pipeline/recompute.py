@@ -16,10 +16,10 @@ from pathlib import Path
 
 import numpy as np
 
-from pi_cache.integrity import Finding, Recomputation
+from pi_cache.integrity.verification import Finding, Recomputation
 from pi_cache.ledger import Build
 from pi_cache.reader import Check, Store, open_store
-from pi_cache.samples import listed
+from pi_cache.sampling.samples import listed
 from pi_cache.specs import RETRIED, Status
 from pipeline.executors import run_as_needed, single_threaded
 from pipeline.prepare import joined

@@ -16,8 +16,8 @@ import numpy as np
 from pi_cache.axes import cell_edges, cell_width
 from pi_cache.errors import InvalidSpec
 from pi_cache.reader import Store
+from pi_cache.sampling.windows import Window
 from pi_cache.specs import ImageSpec, Status, differences
-from pi_cache.windows import Window
 from pipeline.images import in_window, select
 from pipeline.plan import spread
 from pipeline.recipes import RECIPES, bare_name, describe_diagram, describe_image

@@ -17,7 +17,7 @@ import numpy as np
 from pi_cache.errors import CorruptStore, InvalidSpec, SourceError
 from pi_cache.manifest import StoreManifest
 from pi_cache.reader import Store
-from pi_cache.samples import listed
+from pi_cache.sampling.samples import listed
 from pi_cache.specs import SourceSpec, StoreSpec
 from pipeline.shard import USABLE
 from pipeline.sources import KINDS, open_source, written

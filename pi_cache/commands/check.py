@@ -22,7 +22,7 @@ from pi_cache.commands.each import (
 )
 from pi_cache.commands.options import cache_option, examples, json_option, say
 from pi_cache.errors import PiCacheError
-from pi_cache.integrity import Finding, Recomputation, Verification, inspect
+from pi_cache.integrity.verification import Finding, Recomputation, Verification, inspect
 from pi_cache.quantities import bytes_text, seconds_text
 
 

@@ -15,7 +15,7 @@ import click
 from pi_cache import catalogue
 from pi_cache.commands.options import say
 from pi_cache.errors import PiCacheError
-from pi_cache.integrity import KINDS, Finding
+from pi_cache.integrity.verification import KINDS, Finding
 from pi_cache.quantities import bytes_text, seconds_text
 
 FAILED = 1

@@ -10,10 +10,12 @@ from typing import Any
 
 import click
 
-from pi_cache import catalogue, pins, removal, space
+from pi_cache import catalogue
 from pi_cache.commands.options import cache_option, examples, json_option, say
 from pi_cache.commands.table import table_lines
 from pi_cache.errors import PiCacheError, StoreNotFound
+from pi_cache.keeping import pins, removal, space
+from pi_cache.keeping.removal import Target
 from pi_cache.quantities import (
     bytes_text,
     core_time_text,
@@ -21,7 +23,6 @@ from pi_cache.quantities import (
     parse_seconds,
     seconds_text,
 )
-from pi_cache.removal import Target
 from pi_cache.root import STORES
 
 yes_option = click.option("--yes", is_flag=True, help="Remove; without it nothing is touched.")

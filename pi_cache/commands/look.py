@@ -20,7 +20,7 @@ from pi_cache.commands.table import printable, table_lines
 from pi_cache.comparison import compare
 from pi_cache.errors import InvalidSpec, StorageFailed
 from pi_cache.folders import extent_of
-from pi_cache.pins import Pin, read_pins
+from pi_cache.keeping.pins import Pin, read_pins
 from pi_cache.quantities import bytes_text, core_time_text, seconds_text, value_text
 from pi_cache.query import Condition, parse_condition, select
 from pi_cache.reader import Store, open_store

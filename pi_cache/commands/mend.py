@@ -19,8 +19,8 @@ from pi_cache.commands.each import (
     stores_argument,
 )
 from pi_cache.commands.options import cache_option, examples, json_option, say
-from pi_cache.integrity import Finding
-from pi_cache.repair import Repair, repair
+from pi_cache.integrity.repair import Repair, repair
+from pi_cache.integrity.verification import Finding
 
 
 @examples(

@@ -17,8 +17,9 @@ from pi_cache import files
 from pi_cache.commands.options import cache_option, examples, json_option, say
 from pi_cache.commands.table import table_lines
 from pi_cache.errors import InvalidFolds, MismatchedStores
-from pi_cache.foldfiles import from_file, to_file
-from pi_cache.folds import (
+from pi_cache.reader import Store, open_store
+from pi_cache.sampling.foldfiles import from_file, to_file
+from pi_cache.sampling.folds import (
     Fold,
     class_name,
     from_splits,
@@ -27,10 +28,9 @@ from pi_cache.folds import (
     stratified,
     with_validation,
 )
-from pi_cache.joins import Joined, Source, open_together, short
-from pi_cache.leakage import Leak, find_leaks, groupless, refuse
-from pi_cache.reader import Store, open_store
-from pi_cache.samples import Numbers, content_digests, left_out, listed, read_arrays
+from pi_cache.sampling.joins import Joined, Source, open_together, short
+from pi_cache.sampling.leakage import Leak, find_leaks, groupless, refuse
+from pi_cache.sampling.samples import Numbers, content_digests, left_out, listed, read_arrays
 
 file_option = click.Path(path_type=Path, dir_okay=False)
 existing_file = click.Path(path_type=Path, dir_okay=False, exists=True)

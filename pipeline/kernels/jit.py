@@ -69,7 +69,7 @@ def cache_folder() -> Path:
     return base / "kernels" / digest.hexdigest()[:16]
 
 
-class _HeldSignals(event.Listener):
+class _HeldSignals(event.Listener):  # type: ignore[misc]
     """Handlers that Python would run amid a compilation, in its main thread, run after it."""
 
     def __init__(self) -> None:

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from pi_cache.errors import InvalidSpec
+from pi_cache.keeping.space import check_space
 from pi_cache.layout import Column, Layout, imported_columns
 from pi_cache.ledger import Build, missing_shards, write_shard
 from pi_cache.shards import encode
-from pi_cache.space import check_space
 from pi_cache.specs import Status, StoreSpec
 from pipeline.growth import growth_of
 from pipeline.legacy.audit import Audit

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from pi_cache.errors import SourceError, UnknownSource
-from pi_cache.windows import ID_FORM
+from pi_cache.sampling.windows import ID_FORM
 from pipeline.recordings import DATASETS, Entry, Recordings, open_recordings
 from pipeline.sources.base import Source
 from pipeline.sources.windowlist import Listing, Opening, counted, find_scaling, list_windows
@@ -46,9 +46,9 @@ def open_windows(dataset: str, path: str, **options: Any) -> Source:
     options: those of the data set's reader; those of WindowSpec, of which window and step are
     needed; `windows="published"` for all that a paper has published of them; `subjects`, to take
     some only; `fitted`, the numbers of a fitted scale as a store keeps them.
-    Groups are the subjects. An id says where its window was cut, see pi_cache.windows. Raises
-    UnknownSource for options that cannot be, SourceError for data that cannot be read or have no
-    window.
+    Groups are the subjects. An id says where its window was cut, see pi_cache.sampling.windows.
+    Raises UnknownSource for options that cannot be, SourceError for data that cannot be read or
+    have no window.
     """
     given = {name: value for name, value in options.items() if value is not None}
     spec = parse_spec(dataset, given)

@@ -12,7 +12,7 @@ from functools import cached_property
 import numpy as np
 
 from pi_cache.errors import SourceError
-from pi_cache.windows import Window
+from pi_cache.sampling.windows import Window
 from pipeline.recordings.base import Recordings
 from pipeline.sources.windowreader import digest_of, read_series, window_of
 from pipeline.windows import PUBLISHED, Cut, Scaling, Series, WindowSpec, cut

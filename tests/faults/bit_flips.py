@@ -19,7 +19,7 @@ import numpy as np
 
 from pi_cache import files, open_store
 from pi_cache.errors import CorruptStore, PiCacheError, UnfinishedStore
-from pi_cache.integrity import verify
+from pi_cache.integrity.verification import verify
 from pi_cache.layout import Layout
 from pi_cache.reader import Check, Store
 from tests.faults import Loop, demand, lasting

@@ -264,7 +264,7 @@ BUILDING: Mapping[str, Guard] = {
         f"{STORES}build.py",
     ),
     "free space": Guard(
-        "pi_cache.space", "def check_space(root: Path, need: Need) -> None:\n",
+        "pi_cache.keeping.space", "def check_space(root: Path, need: Need) -> None:\n",
         "def check_space(root: Path, need: Need) -> None:\n    return\n",
         f"{STORES}space.py",
     ),
@@ -278,23 +278,25 @@ CHECKING: Mapping[str, Guard] = {
         f"{FAULTS}bit_flips.py",
     ),
     "verify looks for orphans": Guard(
-        "pi_cache.integrity",
+        "pi_cache.integrity.verification",
         "    findings += _orphans(path, manifest)\n",
         "",
         f"{FAULTS}bit_flips.py",
     ),
     "documents have the bytes that were written": Guard(
-        "pi_cache.integrity", "if not is_as_written(files.read_bytes(place)):", "if False:",
+        "pi_cache.integrity.verification",
+        "if not is_as_written(files.read_bytes(place)):",
+        "if False:",
         f"{FAULTS}bit_flips.py",
     ),
     "records that are gone": Guard(
-        "pi_cache.integrity",
+        "pi_cache.integrity.verification",
         '            findings.append(Finding("missing", name, "the manifest has what it says"))\n',
         "            pass\n",
         f"{STORES}integrity.py::test_a_lost_ledger_is_written_again",
     ),
     "verify looks into the arrays": Guard(
-        "pi_cache.consistency",
+        "pi_cache.integrity.consistency",
         "def contradictions(",
         "def contradictions(*_: object) -> list[tuple[str, str]]:\n    return []\n\n\ndef _unused(",
         f"{STORES}integrity.py",
@@ -339,19 +341,19 @@ MENDING: Mapping[str, Guard] = {
 
 REMOVAL: Mapping[str, Guard] = {
     "roots without a record": Guard(
-        "pi_cache.removal", "    require_root(root)\n", "", f"{STORES}removal.py"
+        "pi_cache.keeping.removal", "    require_root(root)\n", "", f"{STORES}removal.py"
     ),
     "pins": Guard(
-        "pi_cache.removal",
+        "pi_cache.keeping.removal",
         'if pin := pins.get(target.key or ""):',
         "if pin := None:",
         f"{STORES}removal.py",
     ),
     "pins of the last moment": Guard(
-        "pi_cache.removal", "if is_pinned(root, key):", "if False:", f"{STORES}removal.py"
+        "pi_cache.keeping.removal", "if is_pinned(root, key):", "if False:", f"{STORES}removal.py"
     ),
     "young stores": Guard(
-        "pi_cache.removal",
+        "pi_cache.keeping.removal",
         "if unchanged < YOUNG and not young:",
         "if False:",
         f"{STORES}removal.py",
@@ -360,7 +362,7 @@ REMOVAL: Mapping[str, Guard] = {
         "pi_cache.system", "flags | os.O_NOFOLLOW", "flags", f"{STORES}removal.py"
     ),
     "links are no stores": Guard(
-        "pi_cache.removal",
+        "pi_cache.keeping.removal",
         'if target.what in ("absent", "link", "file"):',
         "if False:",
         f"{STORES}removal.py",
@@ -446,18 +448,18 @@ INPUTS: Mapping[str, Guard] = {
 
 JOINING: Mapping[str, Guard] = {
     "leakage": Guard(
-        "pi_cache.leakage", "def refuse(found: Sequence[Leak]) -> None:\n",
+        "pi_cache.sampling.leakage", "def refuse(found: Sequence[Leak]) -> None:\n",
         "def refuse(found: Sequence[Leak]) -> None:\n    return\n",
         f"{STORES}leakage.py",
     ),
     "joins": Guard(
-        "pi_cache.joins",
+        "pi_cache.sampling.joins",
         "def _id_problems(",
         "def _id_problems(*_: object) -> list[str]:\n    return []\n\n\ndef _unused(",
         f"{STORES}joins.py",
     ),
     "facts of joined stores": Guard(
-        "pi_cache.joins",
+        "pi_cache.sampling.joins",
         "def _fact_problems(",
         "def _fact_problems(*_: object) -> list[str]:\n    return []\n\n\ndef _unused(",
         f"{STORES}joins.py",

@@ -16,7 +16,7 @@ import numpy as np
 
 from pi_cache import catalogue, open_store, open_zarr
 from pi_cache.errors import PiCacheError
-from pi_cache.integrity import verify
+from pi_cache.integrity.verification import verify
 from pi_cache.specs import canonical_digest
 from tests.faults import demand, scratch
 from tests.faults.hostile import Files, Target, outcome

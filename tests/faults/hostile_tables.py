@@ -13,12 +13,12 @@ import scipy.io
 
 from pi_cache import catalogue
 from pi_cache.errors import PiCacheError
-from pi_cache.foldfiles import from_file, to_file
-from pi_cache.folds import stratified
-from pi_cache.pins import pin, read_pins
-from pi_cache.removal import collectable, removable, remove
-from pi_cache.samples import Arrays, read_arrays
-from pi_cache.space import read_budget, room_of, set_budget
+from pi_cache.keeping.pins import pin, read_pins
+from pi_cache.keeping.removal import collectable, removable, remove
+from pi_cache.keeping.space import read_budget, room_of, set_budget
+from pi_cache.sampling.foldfiles import from_file, to_file
+from pi_cache.sampling.folds import stratified
+from pi_cache.sampling.samples import Arrays, read_arrays
 from pipeline.legacy.found import Where, find
 from pipeline.legacy.tables import read_values
 from tests.faults import demand, scratch

@@ -8,10 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from pi_cache import removal
 from pi_cache.errors import PiCacheError
+from pi_cache.keeping import removal
+from pi_cache.keeping.pins import is_pinned, pin
 from pi_cache.ledger import take_back
-from pi_cache.pins import is_pinned, pin
 from tests.faults.damage import any_file, damage
 from tests.faults.small import Small
 

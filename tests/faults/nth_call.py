@@ -15,10 +15,10 @@ from pathlib import Path
 
 from pi_cache import open_store
 from pi_cache.errors import RemovalRefused, SourceError, StorageFailed
-from pi_cache.integrity import verify
-from pi_cache.pins import pin
-from pi_cache.removal import collectable, removable, remove
-from pi_cache.repair import repair
+from pi_cache.integrity.repair import repair
+from pi_cache.integrity.verification import verify
+from pi_cache.keeping.pins import pin
+from pi_cache.keeping.removal import collectable, removable, remove
 from pi_cache.root import ensure_root
 from tests.faults import Loop, demand, scratch
 from tests.faults.damage import flip

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from pi_cache import catalogue, files
 from pi_cache.errors import PiCacheError
-from pi_cache.integrity import verify
+from pi_cache.integrity.verification import verify
 from tests.faults import Loop, demand, scratch
 from tests.faults.child import child
 from tests.faults.mounts import KINDS, cut_power, disk, lacking

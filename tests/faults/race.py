@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pi_cache import open_store
-from pi_cache.integrity import verify
+from pi_cache.integrity.verification import verify
 from tests.faults import Loop, demand, scratch
 from tests.faults.server import End, Job, ended, run
 from tests.faults.small import Small

@@ -17,7 +17,7 @@ import numpy as np
 
 from pi_cache import files, open_store, store
 from pi_cache.errors import CorruptStore, StoreNotFound, UnfinishedStore
-from pi_cache.integrity import Finding, verify
+from pi_cache.integrity.verification import Finding, verify
 from pi_cache.layout import Layout, SampleTable, standard_columns
 from pi_cache.ledger import Build, finish, missing_shards, write_shard
 from pi_cache.manifest import ShardRecord, StoreManifest

@@ -22,11 +22,11 @@ from pi_cache.errors import (
     StoreNotFound,
     UnfinishedStore,
 )
-from pi_cache.integrity import verify
+from pi_cache.integrity.repair import repair
+from pi_cache.integrity.verification import verify
+from pi_cache.keeping.pins import is_pinned, pin, unpin
+from pi_cache.keeping.removal import collectable, removable, remove
 from pi_cache.ledger import finish, take_back
-from pi_cache.pins import is_pinned, pin, unpin
-from pi_cache.removal import collectable, removable, remove
-from pi_cache.repair import repair
 from tests.faults import Loop, demand, scratch
 from tests.faults.damage import DAMAGES, any_file
 from tests.faults.nth_call import FINAL, PASSING, strike_of

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from pi_cache import open_store
-from pi_cache.integrity import verify
+from pi_cache.integrity.verification import verify
 from tests.faults.full_disk import LOOPS
 from tests.faults.mounts import lacking, memory, skip_without
 

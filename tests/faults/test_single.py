@@ -11,7 +11,7 @@ import pytest
 from pi_cache import files
 from pi_cache.catalogue import read_manifest, read_spec
 from pi_cache.errors import CorruptStore, UnfinishedStore
-from pi_cache.integrity import verify
+from pi_cache.integrity.verification import verify
 from pi_cache.ledger import finish, write_shard
 from pi_cache.manifest import StoreManifest
 from pi_cache.shardfile import OpenFile

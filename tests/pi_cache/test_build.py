@@ -12,7 +12,7 @@ import pytest
 
 from pi_cache import files, open_store
 from pi_cache.errors import InvalidSpec, StorageFailed, StoreNotFound, UnfinishedStore
-from pi_cache.integrity import verify
+from pi_cache.integrity.verification import verify
 from pi_cache.layout import Layout, standard_columns
 from pi_cache.ledger import Build, _retract, finish, missing_shards, open_build, write_shard
 from pi_cache.store import begin

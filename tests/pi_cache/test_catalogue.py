@@ -9,7 +9,7 @@ import pytest
 
 from pi_cache import catalogue, open_store
 from pi_cache.errors import StoreNotFound
-from pi_cache.integrity import verify
+from pi_cache.integrity.verification import verify
 from pi_cache.ledger import write_shard
 from tests.pi_cache.made import (
     begin_store,

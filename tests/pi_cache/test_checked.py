@@ -18,7 +18,7 @@ import pytest
 from pi_cache import checked, files, open_store, open_zarr
 from pi_cache.checked import Identity, Marks, forget
 from pi_cache.errors import CorruptStore
-from pi_cache.integrity import verify
+from pi_cache.integrity.verification import verify
 from tests.pi_cache.forged import sealed
 from tests.pi_cache.hashing import Hashings, age, flip, marks, remember_all
 from tests.pi_cache.made import Failing, make_columns, make_spec, make_store

@@ -24,7 +24,7 @@ from pi_cache.errors import (
     StorageFull,
     StoreNotFound,
 )
-from pi_cache.integrity import verify
+from pi_cache.integrity.verification import verify
 from pi_cache.ledger import missing_shards, open_build
 from tests.pi_cache.made import Failing, begin_store, fill_store, make_spec, make_store
 

@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 
 from pi_cache import Store, cli
 from pi_cache.errors import AlreadyPublished, InvalidFolds, InvalidSpec, LeakageError
-from pi_cache.foldfiles import from_file, to_file
-from pi_cache.folds import (
+from pi_cache.sampling.foldfiles import from_file, to_file
+from pi_cache.sampling.folds import (
     Fold,
     from_splits,
     holdout,
@@ -28,7 +28,7 @@ from pi_cache.folds import (
     stratified,
     with_validation,
 )
-from pi_cache.samples import Arrays
+from pi_cache.sampling.samples import Arrays
 from pi_cache.specs import Status
 from tests.pi_cache.people import GROUPS, IDS, LABELS, make_people
 

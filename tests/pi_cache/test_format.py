@@ -18,7 +18,7 @@ import zarr
 from numcodecs import blosc
 from numpy.typing import NDArray
 
-from pi_cache.integrity import verify
+from pi_cache.integrity.verification import verify
 from pi_cache.reader import open_store
 
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "format-1"

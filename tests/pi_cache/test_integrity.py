@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
-from pi_cache import builders, cli, files, mending
+from pi_cache import builders, cli, files
 from pi_cache.errors import (
     BuilderNotInstalled,
     CorruptStore,
@@ -25,13 +25,14 @@ from pi_cache.errors import (
     StoreNotFound,
     UnfinishedStore,
 )
-from pi_cache.integrity import inspect, verify
+from pi_cache.integrity.repair import repair
+from pi_cache.integrity.restore import remainder
+from pi_cache.integrity import mending
+from pi_cache.integrity.verification import inspect, verify
 from pi_cache.layout import Layout
 from pi_cache.ledger import Build, records_of
 from pi_cache.manifest import FileEntry, ShardRecord, StoreManifest
 from pi_cache.reader import open_store
-from pi_cache.repair import repair
-from pi_cache.restore import remainder
 from pi_cache.shards import decode, encode
 from tests.pi_cache.made import Failing, begin_store, fill_store, make_spec, make_store
 from tests.pi_cache.resealed import forge, reseal

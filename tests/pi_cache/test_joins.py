@@ -13,10 +13,11 @@ from click.testing import CliRunner, Result
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pi_cache import Store, cli, samples
+from pi_cache import Store, cli
 from pi_cache.errors import InvalidSpec, MismatchedStores
-from pi_cache.joins import Joined, open_together
-from pi_cache.samples import Arrays, content_digests, positions, read_arrays
+from pi_cache.sampling import samples
+from pi_cache.sampling.joins import Joined, open_together
+from pi_cache.sampling.samples import Arrays, content_digests, positions, read_arrays
 from pi_cache.specs import Status
 from tests.pi_cache.people import GROUPS, IDS, LABELS, image_value, make_people
 

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pi_cache.errors import InvalidFolds, InvalidSpec, LeakageError
-from pi_cache.folds import Fold, leave_one_group_out, stratified
-from pi_cache.leakage import Intervals, check_leakage, find_leaks, groupless
-from pi_cache.samples import Arrays, content_digests, ids_digest
+from pi_cache.sampling.folds import Fold, leave_one_group_out, stratified
+from pi_cache.sampling.leakage import Intervals, check_leakage, find_leaks, groupless
+from pi_cache.sampling.samples import Arrays, content_digests, ids_digest
 from tests.pi_cache.people import GROUPS, IDS, LABELS
 
 PEOPLE = Arrays(IDS, labels=LABELS, groups=GROUPS)

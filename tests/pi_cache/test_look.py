@@ -18,9 +18,9 @@ from pi_cache import catalogue, cli, files
 from pi_cache.commands.table import table_lines, width
 from pi_cache.comparison import compare
 from pi_cache.errors import InvalidSpec, StoreNotFound
+from pi_cache.keeping.pins import pin
 from pi_cache.layout import Layout
 from pi_cache.ledger import write_shard
-from pi_cache.pins import pin
 from pi_cache.query import equal, full_name, parse_condition, select
 from pi_cache.specs import StoreSpec
 from tests.faults.struck import CALLS, installed

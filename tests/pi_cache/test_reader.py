@@ -341,7 +341,7 @@ def test_damaged_tables_are_found(own: Path, table: str) -> None:
 READER = """
 import concurrent.futures.thread, os, sys  # all before Python's own files are out of reach
 from pathlib import Path
-from pi_cache.integrity import verify
+from pi_cache.integrity.verification import verify
 from pi_cache.reader import open_store
 if os.getuid() == 0:
     os.setgroups([]), os.setgid(65534), os.setuid(65534)

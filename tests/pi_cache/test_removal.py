@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
-from pi_cache import catalogue, cli, files, open_store, removal
+from pi_cache import catalogue, cli, files, open_store
 from pi_cache.errors import (
     AlreadyPublished,
     PiCacheError,
@@ -26,10 +26,11 @@ from pi_cache.errors import (
     UnsupportedFormat,
 )
 from pi_cache.folders import opened
-from pi_cache.integrity import verify
+from pi_cache.integrity.verification import verify
+from pi_cache.keeping import removal
+from pi_cache.keeping.pins import pin, pin_path, read_pins, unpin
+from pi_cache.keeping.removal import collectable, removable, remove
 from pi_cache.ledger import missing_shards, open_build, write_shard
-from pi_cache.pins import pin, pin_path, read_pins, unpin
-from pi_cache.removal import collectable, removable, remove
 from pi_cache.root import RECORD
 from tests.faults.struck import (
     Dead,

@@ -12,7 +12,7 @@ import pytest
 
 from pi_cache import catalogue, open_store
 from pi_cache.errors import CorruptStore, UnsupportedFormat
-from pi_cache.integrity import verify
+from pi_cache.integrity.verification import verify
 from pi_cache.layout import Layout
 from pi_cache.ledger import finish, missing_shards
 from pi_cache.manifest import StoreManifest

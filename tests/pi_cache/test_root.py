@@ -10,7 +10,7 @@ import pytest
 
 from pi_cache import catalogue, open_store
 from pi_cache.errors import CorruptStore, RemovalRefused, UnsupportedFormat
-from pi_cache.removal import collectable
+from pi_cache.keeping.removal import collectable
 from pi_cache.root import RECORD, check_root, ensure_root, read_record, require_root
 from tests.pi_cache.made import begin_store, make_spec, make_store
 from tests.pi_cache.test_documents import seal

@@ -14,14 +14,7 @@ from click.testing import CliRunner, Result
 
 from pi_cache import cli, files
 from pi_cache.errors import CorruptStore, StorageFull, UnsupportedFormat
-from pi_cache.quantities import (
-    bytes_text,
-    core_time_text,
-    parse_bytes,
-    parse_seconds,
-    seconds_text,
-)
-from pi_cache.space import (
+from pi_cache.keeping.space import (
     Need,
     check_space,
     read_budget,
@@ -29,6 +22,13 @@ from pi_cache.space import (
     set_budget,
     shortages,
     used_bytes,
+)
+from pi_cache.quantities import (
+    bytes_text,
+    core_time_text,
+    parse_bytes,
+    parse_seconds,
+    seconds_text,
 )
 from tests.faults.struck import installed
 from tests.pi_cache.made import make_spec, make_store

@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pi_cache.errors import InvalidSpec, LeakageError
-from pi_cache.folds import Fold
-from pi_cache.leakage import check_leakage
-from pi_cache.samples import Arrays
-from pi_cache.windows import Window, intervals_of
+from pi_cache.sampling.folds import Fold
+from pi_cache.sampling.leakage import check_leakage
+from pi_cache.sampling.samples import Arrays
+from pi_cache.sampling.windows import Window, intervals_of
 
 rates = st.floats(1e-3, 1e6).map(lambda rate: float(f"{rate:.6g}"))
 

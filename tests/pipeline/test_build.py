@@ -22,7 +22,7 @@ import pytest
 
 from pi_cache import files
 from pi_cache.errors import InvalidSpec, SampleError, UnfinishedStore
-from pi_cache.integrity import verify
+from pi_cache.integrity.verification import verify
 from pi_cache.ledger import open_build, take_back
 from pi_cache.reader import open_store
 from pi_cache.specs import DiagramSpec, ImageSpec, Status, StoreSpec

@@ -15,8 +15,8 @@ from click.testing import CliRunner
 import pipeline.cli
 from pi_cache import catalogue, files
 from pi_cache.errors import StorageFull
+from pi_cache.keeping.space import Need, set_budget, used_bytes
 from pi_cache.ledger import open_build
-from pi_cache.space import Need, set_budget, used_bytes
 from pi_cache.specs import DiagramSpec, ImageSpec, StoreSpec
 from pipeline import prepare as prepare_module
 from pipeline.build import build

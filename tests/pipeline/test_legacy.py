@@ -21,7 +21,7 @@ from pi_cache import catalogue
 from pi_cache.cli import cli
 from pi_cache.commands.legacy import TURNS as OFFERED
 from pi_cache.errors import InvalidSpec, PiCacheError, SourceError
-from pi_cache.integrity import verify
+from pi_cache.integrity.verification import verify
 from pi_cache.reader import Store, open_store
 from pi_cache.specs import UNKNOWN, Status, known_fields
 from pipeline.build import build

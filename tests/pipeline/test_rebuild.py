@@ -19,10 +19,10 @@ from click.testing import CliRunner, Result
 
 from pi_cache import cli, files, specs
 from pi_cache.errors import CorruptStore, InvalidSpec, SourceError, StoreNotFound
-from pi_cache.integrity import verify
+from pi_cache.integrity.repair import repair
+from pi_cache.integrity.verification import verify
 from pi_cache.manifest import StoreManifest
 from pi_cache.reader import open_store
-from pi_cache.repair import repair
 from pi_cache.shards import decode, encode
 from pi_cache.specs import DiagramSpec, ImageSpec, Status
 from pipeline import lostshard

@@ -17,12 +17,12 @@ import pytest
 from click.testing import CliRunner
 
 from pi_cache.errors import MismatchedStores, SourceError, UnknownSource
-from pi_cache.folds import leave_one_group_out
-from pi_cache.joins import open_together
-from pi_cache.leakage import check_leakage
 from pi_cache.reader import open_store
+from pi_cache.sampling.folds import leave_one_group_out
+from pi_cache.sampling.joins import open_together
+from pi_cache.sampling.leakage import check_leakage
+from pi_cache.sampling.windows import Window, intervals_of
 from pi_cache.specs import Status, StoreSpec
-from pi_cache.windows import Window, intervals_of
 from pipeline.build import build
 from pipeline.cli import cli
 from pipeline.prepare import Options, make_plan

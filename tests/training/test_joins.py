@@ -9,9 +9,9 @@ torch = pytest.importorskip("torch")
 
 from pi_cache import Store  # noqa: E402
 from pi_cache.errors import InvalidSpec, LeakageError  # noqa: E402
-from pi_cache.folds import leave_one_group_out, stratified, with_validation  # noqa: E402
-from pi_cache.joins import open_together  # noqa: E402
-from pi_cache.leakage import check_leakage  # noqa: E402
+from pi_cache.sampling.folds import leave_one_group_out, stratified, with_validation  # noqa: E402
+from pi_cache.sampling.joins import open_together  # noqa: E402
+from pi_cache.sampling.leakage import check_leakage  # noqa: E402
 from tests.pi_cache.people import GROUPS, IDS, image_value, make_people  # noqa: E402
 from training.data import PersistenceImageDataset  # noqa: E402
 

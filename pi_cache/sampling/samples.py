@@ -14,8 +14,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from pi_cache.errors import InvalidSpec
 from pi_cache.rows import read_only
+from pi_cache.sampling.tables import read_csv
 from pi_cache.specs import Status
-from pi_cache.tables import read_csv
 
 LISTED = 5
 """How many samples an error names."""

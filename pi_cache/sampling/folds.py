@@ -14,10 +14,10 @@ from typing import Any, overload
 import numpy as np
 from numpy.typing import ArrayLike
 
-from pi_cache.draws import class_counts, deal_groups, draw, draw_groups, ranks
 from pi_cache.errors import InvalidFolds
 from pi_cache.rows import read_only
-from pi_cache.samples import (
+from pi_cache.sampling.draws import class_counts, deal_groups, draw, draw_groups, ranks
+from pi_cache.sampling.samples import (
     LISTED,
     Ids,
     Numbers,

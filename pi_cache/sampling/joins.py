@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from pi_cache.errors import InvalidSpec, MismatchedStores
 from pi_cache.reader import Check, Store, open_store
 from pi_cache.rows import read_only
-from pi_cache.samples import (
+from pi_cache.sampling.samples import (
     Arrays,
     Ids,
     Numbers,

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pi_cache.errors import InvalidFolds
-from pi_cache.samples import Numbers
+from pi_cache.sampling.samples import Numbers
 
 WEIGHT = 1 << 32
 """Classes are weighed in whole numbers, which round alike everywhere."""

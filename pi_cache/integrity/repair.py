@@ -13,8 +13,8 @@ from pathlib import Path
 from pi_cache import files
 from pi_cache.builders import builder
 from pi_cache.errors import CorruptStore
-from pi_cache.integrity import Finding, Progress, inspect
-from pi_cache.mending import Mending, Say, Work, check_allowed
+from pi_cache.integrity.mending import Mending, Say, Work, check_allowed
+from pi_cache.integrity.verification import Finding, Progress, inspect
 
 DOCUMENTS = ("manifest.json", "spec.json", "blueprint.json")
 

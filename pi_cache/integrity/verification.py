@@ -1,7 +1,7 @@
 """Read a finished store and say what is wrong with it; writes nothing.
 
 Three questions: whether each file has its digest, whether the documents agree with each other, and
-what neither can tell, whether the arrays make sense together (see `pi_cache.consistency`).
+what neither can tell, whether the arrays make sense together (see `consistency`).
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from pathlib import Path, PurePosixPath
 
 from pi_cache import files
 from pi_cache.catalogue import check_home, read_manifest, read_spec
-from pi_cache.consistency import contradictions
 from pi_cache.errors import (
     CorruptStore,
     PiCacheError,
@@ -25,6 +24,8 @@ from pi_cache.errors import (
     UnfinishedStore,
     UnsupportedFormat,
 )
+from pi_cache.integrity.consistency import contradictions
+from pi_cache.integrity.salvage import salvaged_build
 from pi_cache.ledger import Build, open_build, record_of, recorded_manifest
 from pi_cache.manifest import (
     TABLE_SHARD,
@@ -34,7 +35,6 @@ from pi_cache.manifest import (
     StoreManifest,
     is_as_written,
 )
-from pi_cache.salvage import salvaged_build
 
 KINDS = ("corrupt", "missing", "unreadable", "orphan", "differs")
 """What a finding can be; `differs` is one of `pi-cache verify --recompute`."""

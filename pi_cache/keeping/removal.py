@@ -18,7 +18,7 @@ from pi_cache.catalogue import core_seconds, read_entry
 from pi_cache.checked import forget
 from pi_cache.errors import PiCacheError, RemovalRefused, StorageFailed
 from pi_cache.folders import Extent, Folder, Gone, opened
-from pi_cache.pins import Pin, is_pinned, read_pins
+from pi_cache.keeping.pins import Pin, is_pinned, read_pins
 from pi_cache.quantities import seconds_text
 from pi_cache.root import PINS, RECORD, STORES, TEMPORARY, TRASH, require_root
 

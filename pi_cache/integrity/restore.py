@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from pi_cache.catalogue import read_manifest
-from pi_cache.consistency import stored_counts
 from pi_cache.errors import CorruptStore, StorageFailed, UnsupportedFormat
+from pi_cache.integrity.consistency import stored_counts
 from pi_cache.ledger import Build, record_of
 from pi_cache.manifest import (
     MALFORMED,

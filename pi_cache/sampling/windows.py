@@ -16,8 +16,8 @@ from typing import Self
 import numpy as np
 
 from pi_cache.errors import InvalidSpec
-from pi_cache.leakage import Intervals
-from pi_cache.samples import Samples
+from pi_cache.sampling.leakage import Intervals
+from pi_cache.sampling.samples import Samples
 
 ID_FORM = (
     "RECORDING@START+LENGTH@RATEHz[=SAMPLES@RATEHz]: LENGTH samples from sample START (from 0) of"

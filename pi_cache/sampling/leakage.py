@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from pi_cache.errors import InvalidSpec, LeakageError
-from pi_cache.folds import SIDES, Fold, check_made_of
-from pi_cache.samples import Ids, Numbers, Samples, coded, listed, parse_texts
+from pi_cache.sampling.folds import SIDES, Fold, check_made_of
+from pi_cache.sampling.samples import Ids, Numbers, Samples, coded, listed, parse_texts
 
 JUDGED = ("validation", "test")
 """Sides that must have nothing in common with the others."""

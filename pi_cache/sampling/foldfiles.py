@@ -12,10 +12,18 @@ import numpy as np
 
 from pi_cache import files
 from pi_cache.errors import AlreadyPublished, InvalidFolds
-from pi_cache.folds import ROLES, SIDES, Fold, Folds, check_made_of, from_splits
-from pi_cache.samples import Numbers, Samples, ids_digest, listed, parse_texts, positions, usable
+from pi_cache.sampling.folds import ROLES, SIDES, Fold, Folds, check_made_of, from_splits
+from pi_cache.sampling.samples import (
+    Numbers,
+    Samples,
+    ids_digest,
+    listed,
+    parse_texts,
+    positions,
+    usable,
+)
+from pi_cache.sampling.tables import read_csv
 from pi_cache.specs import Status
-from pi_cache.tables import read_csv
 
 
 def from_file(

@@ -19,11 +19,11 @@ import numpy as np
 
 from pi_cache import catalogue, files
 from pi_cache.errors import CorruptStore, PiCacheError, StorageFailed
-from pi_cache.integrity import Finding
+from pi_cache.integrity.restore import restored_record, versions_before
+from pi_cache.integrity.verification import Finding
 from pi_cache.layout import SampleTable
 from pi_cache.ledger import Build, finish, publish_or_replace, recorded_manifest
 from pi_cache.manifest import TABLE_SHARD, FileEntry, StoreManifest, is_as_written
-from pi_cache.restore import restored_record, versions_before
 from pi_cache.root import STORES
 
 Say = Callable[[str], None]

@@ -1,0 +1,1 @@
+"""What a cache keeps: pins, removal, and the room that there is."""
