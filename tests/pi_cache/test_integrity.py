@@ -25,9 +25,9 @@ from pi_cache.errors import (
     StoreNotFound,
     UnfinishedStore,
 )
+from pi_cache.integrity import mending
 from pi_cache.integrity.repair import repair
 from pi_cache.integrity.restore import remainder
-from pi_cache.integrity import mending
 from pi_cache.integrity.verification import inspect, verify
 from pi_cache.layout import Layout
 from pi_cache.ledger import Build, records_of
