@@ -718,7 +718,7 @@ def interrupted(
                 break
             time.sleep(0.05)
         os.kill(process.pid, number)
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=300)
         return subprocess.CompletedProcess(command, process.returncode, out, err)
 
 
