@@ -1,0 +1,1 @@
+"""Gramian angular fields of signals, cached beside their persistence images."""
