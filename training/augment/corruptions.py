@@ -1,0 +1,164 @@
+"""Corruptions of stated scale, for tests of robustness: noise, missing points and blur, by level.
+
+They act on samples in units of the field, before normalisation; level 0 is the identity.
+
+| kind | sample | levels 1, 2, ... | what the number is |
+| --- | --- | --- | --- |
+| noise | image | 0.04 0.06 0.08 0.09 0.10 | deviation, of values in 0..1, cut to 0..1 |
+| noise | signal | 0.06 0.09 0.12 | deviation, as a share of that of each channel of each sample |
+| missing | both | 0.15 0.22 0.30 | share of the pixels or times that are set to `fill` |
+| blur | image | 0.4 0.6 0.7 0.8 1.0 | deviation of the Gaussian, in pixels |
+| blur | signal | 1 2 4 | deviation of the Gaussian, in samples of time |
+
+Noise and blur of images: CIFAR-10-C, Hendrycks and Dietterich, ICLR 2019. Noise and missing points
+of signals: levels of the wearable studies of Jeon et al. Whether their noise is relative is not
+published; in the same group's released code it is. Missing pixels and blurred signals: our choice.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Generator, Tensor
+
+from pi_cache.errors import InvalidSpec
+from pi_cache.specs import DiagramSpec
+from training.augment.base import Augmentation, Drawn, check_positive, stored_value, widened
+from training.augment.draws import members
+from training.augment.effects import Effect, other
+from training.augment.signals import add_noise
+
+LEVELS = {
+    ("noise", "image"): (0.04, 0.06, 0.08, 0.09, 0.10),
+    ("noise", "signal"): (0.06, 0.09, 0.12),
+    ("missing", "image"): (0.15, 0.22, 0.30),
+    ("missing", "signal"): (0.15, 0.22, 0.30),
+    ("blur", "image"): (0.4, 0.6, 0.7, 0.8, 1.0),
+    ("blur", "signal"): (1.0, 2.0, 4.0),
+}
+KINDS = ("noise", "missing", "blur")
+TRUNCATED = 4.0
+"""Deviations after which a blur is cut, as scipy and scikit-image do."""
+SAMPLE_OF = {4: "image", 3: "signal"}
+"""By the number of axes of a batch."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Corruption(Augmentation):
+    """One corruption at one level, the same for every sample of a batch.
+
+    kind: `noise`, `missing` or `blur`. level: 0 changes nothing, k is the k-th number of the table
+    of this module. amount: a number of one's own instead. fill: of missing points. relative: of
+    noise, None for what the table says. Raises InvalidSpec for float images outside 0..1, which
+    were normalised already.
+    """
+
+    samples = ("image", "signal")
+    kind: str = "noise"
+    level: int = 0
+    amount: float | None = None
+    fill: float = 0.0
+    relative: bool | None = None
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise InvalidSpec(f"kind must be one of {', '.join(KINDS)}, got {self.kind!r}")
+        if self.amount is not None and self.level:
+            raise InvalidSpec("give a level or an amount, not both")
+        most = max(len(levels) for (kind, _), levels in LEVELS.items() if kind == self.kind)
+        if not 0 <= self.level <= most:
+            raise InvalidSpec(f"level of {self.kind} must lie in 0..{most}, got {self.level!r}")
+        check_positive("amount", self.amount or 0.0)
+        if self.kind == "missing" and (self.amount or 0) > 1:
+            raise InvalidSpec(f"amount of missing is a share in 0..1, got {self.amount!r}")
+
+    @property
+    def neutral(self) -> bool:
+        return not self.level and not self.amount
+
+    def amount_for(self, sample: str) -> float:
+        """The number of the level. Raises InvalidSpec where the sample has fewer levels."""
+        levels = LEVELS[self.kind, sample]
+        if self.amount is not None or not self.level:
+            return self.amount or 0.0
+        if self.level > len(levels):
+            raise InvalidSpec(
+                f"{self.kind} of a {sample} has levels 0..{len(levels)}, got {self.level};"
+                " give an amount to go beyond"
+            )
+        return levels[self.level - 1]
+
+    def apply(self, batch: Tensor, generator: Generator) -> tuple[Tensor, Drawn]:
+        sample = SAMPLE_OF[batch.dim()]
+        check_scale(batch, sample)
+        amount = self.amount_for(sample)
+        if self.kind == "missing":
+            return strike(batch, amount, stored_value(self.fill, batch), generator), Drawn()
+        if self.kind == "blur":
+            return blur(widened(batch), amount), Drawn()
+        relative = sample == "signal" if self.relative is None else self.relative
+        noisy = add_noise(widened(batch), amount, relative, generator)
+        return (noisy.clamp(0, 1) if sample == "image" else noisy), Drawn()
+
+    def effect(self, spec: DiagramSpec) -> Effect:
+        return other("values are corrupted")
+
+
+def check_scale(batch: Tensor, sample: str) -> None:
+    """Raises InvalidSpec for float images with values outside 0..1."""
+    if sample != "image" or batch.dtype == torch.uint8:
+        return
+    low, high = (float(value) for value in torch.aminmax(batch))
+    if not (low >= 0 and high <= 1):
+        raise InvalidSpec(
+            f"corruptions take images in 0..1, got values in {low:g}..{high:g};"
+            " corrupt first, normalise afterwards"
+        )
+
+
+def check_identity(corruption: Corruption, batch: Tensor, generator: Generator) -> None:
+    """Raises InvalidSpec unless level 0 of a corruption leaves the batch as it is.
+
+    What a robustness table rests on: its first column must be the plain accuracy.
+    """
+    plain = Corruption(kind=corruption.kind, fill=corruption.fill, relative=corruption.relative)
+    got, _ = plain(batch, generator)
+    if got.dtype != batch.dtype or not torch.equal(got, batch):
+        raise InvalidSpec(f"{corruption.kind} of level 0 changes the batch; check its scale")
+
+
+def strike(batch: Tensor, share: float, fill: float, generator: Generator) -> Tensor:
+    """The batch with a share of its pixels or times, in all channels, set to `fill`.
+
+    As many in every sample: round(share * points).
+    """
+    count, _, *axes = batch.shape
+    points = torch.Size(axes).numel()
+    struck = members(count, points, round(share * points), generator)
+    return batch.masked_fill(struck.reshape(count, 1, *axes), fill)
+
+
+def blur(values: Tensor, deviation: float) -> Tensor:
+    """Floats (n, C, ...) convolved with a Gaussian along every axis after the second.
+
+    deviation: in steps of the axis. Beyond the edge the last value is repeated.
+    """
+    if deviation == 0:
+        return values
+    radius = int(TRUNCATED * deviation + 0.5)
+    step = torch.arange(-radius, radius + 1, dtype=values.dtype, device=values.device)
+    kernel = torch.exp(-0.5 * (step / deviation) ** 2)
+    kernel /= kernel.sum()
+    for axis in range(2, values.dim()):
+        values = _convolved(values, kernel, axis)
+    return values
+
+
+def _convolved(values: Tensor, kernel: Tensor, axis: int) -> Tensor:
+    """The values convolved along one axis: a weighted sum of shifted copies."""
+    length, radius = values.shape[axis], len(kernel) // 2
+    place = torch.arange(-radius, length + radius, device=values.device).clamp(0, length - 1)
+    padded = values.index_select(axis, place)
+    windows = padded.unfold(axis, len(kernel), 1)  # (..., length, ..., K)
+    return windows @ kernel
