@@ -90,7 +90,8 @@ class Fold:
 class Folds(Sequence[Fold]):
     """Folds that each test one part and train on the others; made when asked for, none is kept.
 
-    samples: (n,) sample numbers. part: (n,) the part of each. names: of the parts.
+    samples: (n,) sample numbers. part: (n,) the part of each, -1 for one that all train on. names:
+    of the parts.
     """
 
     def __init__(self, names: Sequence[str], samples: Numbers, part: Numbers, made_of: str) -> None:
@@ -127,16 +128,19 @@ def leave_one_group_out(
     *,
     groups: ArrayLike | Sequence[str] | None = None,
     among: ArrayLike | None = None,
+    always_train: Sequence[str] = (),
 ) -> Folds:
     """A fold for each group, such as a subject, which it tests; named by it, in sorted order.
 
     samples: a Store, a Joined or an Arrays of N samples. groups: (N,) in place of the stored ones.
-    among: sample numbers or a mask, the samples to divide; others are in no fold.
-    Raises InvalidFolds when there are no groups, one only, or samples without.
+    among: sample numbers or a mask, the samples to divide; others are in no fold. always_train:
+    groups that no fold tests, such as those that a scale was fitted on.
+    Raises InvalidFolds when there are no groups, one only, samples without, or no such group to
+    train on.
     """
     chosen = usable(samples, among)
-    names, code = coded(_groups_of(samples, groups, chosen))
-    _check_count(names, 2)
+    names, code = _tested_groups(_groups_of(samples, groups, chosen), always_train)
+    _check_count(names, 1 if always_train else 2)
     return Folds(names, chosen, code, ids_digest(samples))
 
 
@@ -147,6 +151,7 @@ def leave_groups_out(
     seed: int,
     groups: ArrayLike | Sequence[str] | None = None,
     among: ArrayLike | None = None,
+    always_train: Sequence[str] = (),
 ) -> Folds:
     """Folds that test `count` groups each, drawn by seed; each group is tested once.
 
@@ -154,16 +159,16 @@ def leave_groups_out(
     `leave_one_group_out`.
     """
     chosen = usable(samples, among)
-    names, code = coded(_groups_of(samples, groups, chosen))
+    names, code = _tested_groups(_groups_of(samples, groups, chosen), always_train)
     if count < 1:
         raise InvalidFolds(f"count of groups to leave out must be at least 1, got {count}")
-    _check_count(names, count + 1)
+    _check_count(names, count if always_train else count + 1)
     part = ranks(names, seed) // count
     members = [
         [n for n, k in zip(names, part, strict=True) if k == p] for p in range(max(part) + 1)
     ]
     titles = [" + ".join(m) if len(m) <= LISTED else f"part {k + 1}" for k, m in enumerate(members)]
-    return Folds(titles, chosen, part[code], ids_digest(samples))
+    return Folds(titles, chosen, np.where(code < 0, -1, part[code]), ids_digest(samples))
 
 
 def stratified(
@@ -330,6 +335,20 @@ def _groups_of(samples: Samples, groups: Any, chosen: Numbers) -> list[str]:
             " must stay together) of each sample"
         )
     return _all_named(samples, given, chosen, "group")
+
+
+def _tested_groups(groups: list[str], always_train: Sequence[str]) -> tuple[list[str], Numbers]:
+    """The groups that are tested, sorted, and (n,) the number of each sample's, -1 for others."""
+    names, code = coded(groups)
+    unknown = [name for name in always_train if name not in names]
+    if unknown or isinstance(always_train, str):
+        raise InvalidFolds(
+            f"always_train must be groups of these samples, got {listed(unknown) or always_train};"
+            f" there are {listed(names)}"
+        )
+    tested = [name for name in names if name not in always_train]
+    numbers = np.array([tested.index(n) if n in tested else -1 for n in names], np.int64)
+    return tested, numbers[code]
 
 
 def _all_named(samples: Samples, given: Ids, chosen: Numbers, what: str) -> list[str]:

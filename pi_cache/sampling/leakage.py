@@ -1,7 +1,7 @@
 """Whether what belongs together lies on two sides of a fold, so that a test is no test.
 
 Three ways to belong together: one group (the windows of a subject), the same stored bytes,
-overlapping windows of one recording.
+overlapping windows of one recording. And a test part must not be what a scale was fitted on.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from typing import TypedDict, Unpack
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -16,6 +17,18 @@ from numpy.typing import ArrayLike, NDArray
 from pi_cache.errors import InvalidSpec, LeakageError
 from pi_cache.sampling.folds import SIDES, Fold, check_made_of
 from pi_cache.sampling.samples import Ids, Numbers, Samples, coded, listed, parse_texts
+from pi_cache.sampling.scales import fitted_on
+from pi_cache.sampling.windows import Intervals, told_intervals
+
+__all__ = [
+    "Evidence",
+    "Intervals",
+    "Leak",
+    "check_leakage",
+    "find_leaks",
+    "groupless",
+    "refuse",
+]
 
 JUDGED = ("validation", "test")
 """Sides that must have nothing in common with the others."""
@@ -29,6 +42,8 @@ REMEDIES = {
     "samples with equal bytes": "take the copies out of the data, or keep them together by giving"
     " them one group",
     "overlapping windows": "divide by recording or subject, or leave out the windows at the edge",
+    "parts of a fitted scale": "test none of them: leave_one_group_out with always_train"
+    " (--always-train) keeps them in every training part; or build without a fitted scale",
 }
 
 
@@ -53,56 +68,36 @@ class Leak:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Intervals:
-    """Where each of N windows was cut: recording, first sample, and the one after the last."""
+class Evidence(TypedDict, total=False):
+    """What to look for, and where; each in place of what the samples themselves tell.
 
-    recordings: ArrayLike | Sequence[str]
-    starts: ArrayLike
-    stops: ArrayLike
+    groups: (N,) in place of the stored ones. contents: (N,) of `samples.content_digests`, to look
+    for equal bytes. intervals: of windows that may overlap, in place of those that the ids name.
+    fitted: (N,) bool, the samples that a scale was fitted on, in place of those that a store names.
+    judged: the sides that must share nothing with the others; ("test",) allows what train and
+    validation share.
+    """
 
-    def ranked(self, count: int) -> tuple[Numbers, Numbers]:
-        """(N,) start and stop in whole numbers: equal order, and recordings one after another.
-
-        Raises InvalidSpec for other lengths than `count`, and for empty windows.
-        """
-        starts, stops = np.asarray(self.starts), np.asarray(self.stops)
-        _, code = coded(parse_texts(self.recordings, "recordings"))
-        if not len(code) == len(starts) == len(stops) == count:
-            raise InvalidSpec(
-                f"intervals: {len(code)} recordings, {len(starts)} starts and {len(stops)} stops"
-                f" for {count} samples"
-            )
-        if not (stops > starts).all():
-            bad = int(np.flatnonzero(~(stops > starts))[0])
-            raise InvalidSpec(f"intervals: window {bad} stops at {stops[bad]}, not after its start")
-        times, ranks = np.unique(np.concatenate([starts, stops]), return_inverse=True)
-        base = code * len(times)
-        return base + ranks.reshape(-1)[:count], base + ranks.reshape(-1)[count:]
+    groups: ArrayLike | Sequence[str] | None
+    contents: NDArray[np.bytes_] | None
+    intervals: Intervals | None
+    fitted: NDArray[np.bool_] | None
+    judged: Collection[str]
 
 
 def check_leakage(
-    folds: Fold | Iterable[Fold],
-    samples: Samples,
-    *,
-    groups: ArrayLike | Sequence[str] | None = None,
-    contents: NDArray[np.bytes_] | None = None,
-    intervals: Intervals | None = None,
-    judged: Collection[str] = JUDGED,
+    folds: Fold | Iterable[Fold], samples: Samples, **evidence: Unpack[Evidence]
 ) -> tuple[str, ...]:
     """What was looked for in folds of samples: nothing was found, or it raises.
 
-    samples: the Store, Joined or Arrays that the folds were made of; N samples. groups: (N,) in
-    place of the stored ones. contents: (N,) of `samples.content_digests`, to look for equal
-    bytes. intervals: to look for windows that overlap. judged: the sides that must share nothing
-    with the others; ("test",) allows what train and validation share.
-    An empty answer means that there was nothing to look for: no groups, contents or intervals.
-    Samples without a group share none; `groupless` counts them. Raises LeakageError that names what
-    is shared, with counts; InvalidFolds for folds of other samples, and for none; InvalidSpec.
+    samples: the Store, Joined or Arrays that the folds were made of; N samples. evidence: what is
+    known beside them. A trainer calls this before its first batch, with nothing more.
+    An empty answer means that there was nothing to look for: no groups, no ids of windows, no
+    contents, no fitted scale. Samples without a group share none; `groupless` counts them. Raises
+    LeakageError that names what is shared, with counts; InvalidFolds for folds of other samples,
+    and for none; InvalidSpec.
     """
-    checked, found = find_leaks(
-        folds, samples, groups=groups, contents=contents, intervals=intervals, judged=judged
-    )
+    checked, found = find_leaks(folds, samples, **evidence)
     refuse(found)
     return checked
 
@@ -128,28 +123,16 @@ def refuse(found: Sequence[Leak]) -> None:
 
 
 def find_leaks(
-    folds: Fold | Iterable[Fold],
-    samples: Samples,
-    *,
-    groups: ArrayLike | Sequence[str] | None = None,
-    contents: NDArray[np.bytes_] | None = None,
-    intervals: Intervals | None = None,
-    judged: Collection[str] = JUDGED,
+    folds: Fold | Iterable[Fold], samples: Samples, **evidence: Unpack[Evidence]
 ) -> tuple[tuple[str, ...], list[Leak]]:
     """What was looked for, and all that was found; arguments as of `check_leakage`."""
+    judged = evidence.get("judged", JUDGED)
     if not judged or set(judged) - set(SIDES):
         raise InvalidSpec(f"judged must name some of {', '.join(SIDES)}, got {judged!r}")
-    given = samples.groups if groups is None else parse_texts(groups, "groups")
-    shared = {"groups": given, "samples with equal bytes": contents}
-    coded_by = {
-        kind: _codes(values, kind, len(samples))
-        for kind, values in shared.items()
-        if values is not None
-    }
-    if "groups" in coded_by and (coded_by["groups"][1] < 0).all():
-        del coded_by["groups"]  # nobody has one
+    coded_by = _shareable(samples, evidence)
+    intervals = evidence.get("intervals") or told_intervals(samples)
     windows = None if intervals is None else intervals.ranked(len(samples))
-    checked = (*coded_by, *(() if windows is None else ("overlapping windows",)))
+    fitted = _fitted(samples, evidence)
     found: list[Leak] = []
     for fold in check_made_of([folds] if isinstance(folds, Fold) else folds, samples):
         for sides in _pairs(fold, judged):
@@ -157,7 +140,49 @@ def find_leaks(
                 found += _shared(fold, sides, kind, names, code, samples.ids)
             if windows is not None:
                 found += _overlapping(fold, sides, *windows, samples.ids)
-    return checked, found
+        if fitted is not None and "test" in judged:
+            found += _tested_scale(fold, fitted, samples)
+    also = {"overlapping windows": windows, "parts of a fitted scale": fitted}
+    return (*coded_by, *(kind for kind, known in also.items() if known is not None)), found
+
+
+def _shareable(samples: Samples, evidence: Evidence) -> dict[str, tuple[list[str], Numbers]]:
+    """Names and codes (N,) of what two sides may share, by kind; of what is known only."""
+    groups = evidence.get("groups")
+    given = samples.groups if groups is None else parse_texts(groups, "groups")
+    known = {"groups": given, "samples with equal bytes": evidence.get("contents")}
+    coded_by = {
+        kind: _codes(values, kind, len(samples))
+        for kind, values in known.items()
+        if values is not None
+    }
+    if "groups" in coded_by and (coded_by["groups"][1] < 0).all():
+        del coded_by["groups"]  # nobody has one
+    return coded_by
+
+
+def _fitted(samples: Samples, evidence: Evidence) -> NDArray[np.bool_] | None:
+    """Which samples (N,) a scale was fitted on, None for no such scale."""
+    given = evidence.get("fitted")
+    if given is None:
+        return fitted_on(samples)
+    mask = np.asarray(given)
+    if mask.dtype != bool or mask.shape != (len(samples),):
+        raise InvalidSpec(
+            f"fitted must be {len(samples)} of True and False, one a sample, got {mask.dtype} of"
+            f" shape {mask.shape}"
+        )
+    return mask
+
+
+def _tested_scale(fold: Fold, fitted: NDArray[np.bool_], samples: Samples) -> Iterator[Leak]:
+    """The test part that a scale was fitted on: its values are no longer unseen."""
+    inside = fold.test[fitted[fold.test]]
+    if len(inside):
+        named = samples.ids if samples.groups is None else samples.groups
+        titles = tuple(sorted(set(named[inside].tolist())))
+        counts = (int(fitted.sum()), len(inside))
+        yield Leak(fold.name, "parts of a fitted scale", ("scale", "test"), titles, counts)
 
 
 def _codes(values: NDArray[np.generic], kind: str, count: int) -> tuple[list[str], Numbers]:

@@ -10,14 +10,15 @@ another id, so stores of them do not join.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from pi_cache.errors import InvalidSpec
-from pi_cache.sampling.leakage import Intervals
-from pi_cache.sampling.samples import Samples
+from pi_cache.sampling.samples import Numbers, Samples, coded, parse_texts
 
 ID_FORM = (
     "RECORDING@START+LENGTH@RATEHz[=SAMPLES@RATEHz]: LENGTH samples from sample START (from 0) of"
@@ -75,6 +76,34 @@ class Window:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Intervals:
+    """Where each of N windows was cut: recording, first sample, and the one after the last."""
+
+    recordings: ArrayLike | Sequence[str]
+    starts: ArrayLike
+    stops: ArrayLike
+
+    def ranked(self, count: int) -> tuple[Numbers, Numbers]:
+        """(N,) start and stop in whole numbers: equal order, and recordings one after another.
+
+        Raises InvalidSpec for other lengths than `count`, and for empty windows.
+        """
+        starts, stops = np.asarray(self.starts), np.asarray(self.stops)
+        _, code = coded(parse_texts(self.recordings, "recordings"))
+        if not len(code) == len(starts) == len(stops) == count:
+            raise InvalidSpec(
+                f"intervals: {len(code)} recordings, {len(starts)} starts and {len(stops)} stops"
+                f" for {count} samples"
+            )
+        if not (stops > starts).all():
+            bad = int(np.flatnonzero(~(stops > starts))[0])
+            raise InvalidSpec(f"intervals: window {bad} stops at {stops[bad]}, not after its start")
+        times, ranks = np.unique(np.concatenate([starts, stops]), return_inverse=True)
+        base = code * len(times)
+        return base + ranks.reshape(-1)[:count], base + ranks.reshape(-1)[count:]
+
+
 def intervals_of(samples: Samples) -> Intervals:
     """Where each window was cut, for `check_leakage`. Raises InvalidSpec for other ids."""
     windows = [Window.parse(str(name)) for name in samples.ids]
@@ -83,3 +112,11 @@ def intervals_of(samples: Samples) -> Intervals:
         starts=np.array([window.start for window in windows], np.int64),
         stops=np.array([window.stop for window in windows], np.int64),
     )
+
+
+def told_intervals(samples: Samples) -> Intervals | None:
+    """`intervals_of` the samples; None where some id names no window."""
+    try:
+        return intervals_of(samples)
+    except InvalidSpec:
+        return None

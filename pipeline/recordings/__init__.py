@@ -19,7 +19,13 @@ from pipeline.recordings import (
     uschad,
     wisdm,
 )
-from pipeline.recordings.base import Entry, Facts, Recording, Recordings
+from pipeline.recordings.base import (
+    Entry,
+    Facts,
+    Recording,
+    Recordings,
+    told_as_source_error,
+)
 
 __all__ = [
     "DATASETS",
@@ -71,4 +77,5 @@ def open_recordings(name: str, path: str | Path, **options: Any) -> Recordings:
     if wrong:
         known = ", ".join(dataset.facts.options) or "none"
         raise UnknownSource(f"{name} has no option {', '.join(wrong)}; its options: {known}")
-    return dataset.open(path, **options)
+    with told_as_source_error(str(path)):
+        return dataset.open(path, **options)

@@ -9,9 +9,10 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 
@@ -31,6 +32,8 @@ class Recording:
     NaN for unknown, or None where each sample follows the last by 1 / rate.
     window: 0, or the length of windows that the publisher has cut already: then the samples are
     whole windows one after another, and no window may be cut across them.
+    seams: positions of samples that other rows stand before in the file, where no time tells
+    whether they follow the one before.
     notes: what was repaired or looks wrong, a sentence each.
     """
 
@@ -44,12 +47,23 @@ class Recording:
     labels: np.ndarray
     times: np.ndarray | None = None
     window: int = 0
+    seams: tuple[int, ...] = ()
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         problems = list(_misfits(self))
         if problems:
             raise SourceError(f"{self.dataset}, {self.file}: {'; '.join(problems)}")
+
+    @classmethod
+    def of(cls, facts: Facts, entry: Entry, **fields: Any) -> Self:
+        """The recording of an entry; rate, channels and units are those of the facts if not given.
+
+        fields: all others by name. Raises SourceError where they do not fit together.
+        """
+        usual = {"rate": facts.rate, "channels": facts.channels, "units": facts.units}
+        known = {"dataset": facts.name, "subject": entry.subject, "file": entry.file}
+        return cls(**(usual | known | fields))
 
     def __len__(self) -> int:
         return len(self.values)
@@ -164,17 +178,32 @@ class Entry:
     spans: tuple[Span, ...] = ()
 
 
+@contextmanager
+def told_as_source_error(where: str) -> Iterator[None]:
+    """Raise what a disk or a file system refuses meanwhile as SourceError."""
+    try:
+        yield
+    except OSError as error:
+        raise SourceError(
+            f"{error.filename or where} cannot be read ({error.strerror}); look at its permissions"
+            " and the disk"
+        ) from error
+
+
 @dataclass(frozen=True, kw_only=True)
 class Recordings:
     """What lies in a folder, read one recording at a time. Picklable; holds no values.
 
-    read_entry: reads one entry of the folder `root`. notes: what was left out of the listing.
+    read_entry: reads one entry of the folder `root`. read_rows: where a format allows it, the
+    values (n, C) of the samples start..stop of an entry alone. notes: what was left out of the
+    listing.
     """
 
     facts: Facts
     root: str
     entries: Sequence[Entry]
     read_entry: Callable[[Path, Entry], Recording]
+    read_rows: Callable[[Path, Entry, int, int], np.ndarray] | None = None
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -200,7 +229,9 @@ class Recordings:
 
     def read(self, position: int) -> Recording:
         """One recording. Raises SourceError, naming file and line, for one that cannot be read."""
-        return self.read_entry(Path(self.root), self.entries[position])
+        entry = self.entries[position]
+        with told_as_source_error(f"{self.root}/{entry.file}"):
+            return self.read_entry(Path(self.root), entry)
 
     @property
     def subjects(self) -> tuple[str, ...]:

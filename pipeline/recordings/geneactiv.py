@@ -7,11 +7,20 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+import numpy as np
+
 from pi_cache.errors import SourceError
 from pipeline.recordings.base import Entry, Facts, Recording, Recordings
-from pipeline.recordings.geneactiv_bin import CHANNELS, UNITS, is_bin, read_bin, subject_of_bin
+from pipeline.recordings.geneactiv_bin import (
+    CHANNELS,
+    UNITS,
+    is_bin,
+    read_bin,
+    read_bin_part,
+    subject_of_bin,
+)
 from pipeline.recordings.geneactiv_csv import is_csv, read_csv, subject_of_csv
-from pipeline.recordings.listing import Found, check_once, list_files
+from pipeline.recordings.listing import Found, check_once, composed, list_files
 
 FACTS = Facts(
     name="geneactiv",
@@ -50,21 +59,29 @@ def open_geneactiv(path: str | Path, *, channels: Sequence[str] = DEFAULT) -> Re
     listing = list_files(path, r"[^/]+\.(bin|csv)")
     kept = [found for found in listing.files if _is_ours(Path(listing.root, found.file))]
     others = sorted({found.file for found in listing.files} - {found.file for found in kept})
-    left_out = [f"{len(others)} files of no GENEActiv left out, such as {name}" for name in others]
+    files = [Path(found.file) for found in kept]
+    told = [f"{len(others)} files of no GENEActiv left out, such as {others[0]}"] if others else []
     check_once(replace(listing, files=kept), _stem)
+    subjects = [_subject(Path(listing.root, found.file)) for found in kept]
+    stems = [composed(file.stem) for file in files]
+    nameless = [name for name, stem in zip(subjects, stems, strict=True) if name == stem]
+    if len(nameless) > 1:
+        told.append(
+            f"{len(nameless)} files have no Subject Code, so each counts as a person of its own,"
+            f" such as {nameless[0]}: two of one person may be trained and tested"
+        )
     return Recordings(
         facts=FACTS,
         root=listing.root,
         entries=[
-            Entry(
-                subject=_subject(Path(listing.root, found.file)),
-                file=found.file,
-                bytes=found.bytes,
-            )
-            for found in kept
+            Entry(subject=subject, file=found.file, bytes=found.bytes)
+            for found, subject in zip(kept, subjects, strict=True)
         ],
         read_entry=partial(read_geneactiv, channels=wanted),
-        notes=(*listing.notes, *left_out[:1]),
+        read_rows=partial(read_geneactiv_rows, channels=wanted)
+        if all(map(_is_bin, files))
+        else None,
+        notes=(*listing.notes, *told),
     )
 
 
@@ -83,17 +100,16 @@ def _is_ours(path: Path) -> bool:
 
 def _subject(path: Path) -> str:
     code = subject_of_bin(path) if _is_bin(path) else subject_of_csv(path)
-    return code or path.stem
+    return code or composed(path.stem)
 
 
 def read_geneactiv(root: Path, entry: Entry, *, channels: tuple[str, ...]) -> Recording:
     """One file in g, lux and °C; without labels."""
     path = root / entry.file
     read = (read_bin if _is_bin(path) else read_csv)(path, channels)
-    return Recording(
-        dataset=FACTS.name,
-        subject=entry.subject,
-        file=entry.file,
+    return Recording.of(
+        FACTS,
+        entry,
         rate=read.rate,
         channels=channels,
         units=tuple(UNITS[CHANNELS.index(name)] for name in channels),
@@ -102,3 +118,10 @@ def read_geneactiv(root: Path, entry: Entry, *, channels: tuple[str, ...]) -> Re
         times=read.times,
         notes=read.notes,
     )
+
+
+def read_geneactiv_rows(
+    root: Path, entry: Entry, start: int, stop: int, *, channels: tuple[str, ...]
+) -> np.ndarray:
+    """The values (n, C) of the samples start..stop of a `.bin` file."""
+    return read_bin_part(root / entry.file, channels, start, stop)

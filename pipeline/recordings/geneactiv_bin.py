@@ -1,41 +1,38 @@
-"""The `.bin` file of a GENEActiv: a header of text, then pages of 300 samples in hexadecimal.
-
-A sample has 12 digits: x, y and z as two's complement of 12 bits each, 10 bits of light, the
-button, one bit of nothing. Reference: GENEActiv Instruction Manual, "Decoding .bin files".
-"""
+"""The `.bin` file of a GENEActiv in units: whole, or some of its samples."""
 
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from datetime import datetime
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import islice
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 
 from pi_cache.errors import SourceError
 from pipeline.recordings.base import NO_LABEL
+from pipeline.recordings.geneactiv_pages import (
+    PAGE,
+    SAMPLE,
+    START,
+    Taken,
+    marked,
+    parse_float,
+    read_header,
+    read_pages,
+    take_page,
+)
 from pipeline.recordings.labels import constant_labels
-from pipeline.recordings.text import MARK, opened, read_some
+from pipeline.recordings.text import MARK, opened, path_size, read_some
 from pipeline.recordings.times import irregular, time_notes
 
 CHANNELS = ("x", "y", "z", "light", "button", "temperature")
 UNITS = ("g", "g", "g", "lux", "", "°C")
 
-PAGE = 300
-DIGITS = 12
-"""Hexadecimal digits of a sample."""
-START = b"Device Identity"
-RECORDED = b"Recorded Data"
-BLANK = "\0\ufeff \t\r\n"
-"""What pads the fields of a header; devices write zero bytes where nobody typed anything."""
-HEADER_LINES = 200
-"""Lines of a header, 59 in known files, before it is given up."""
-LINE = 1 << 16
-"""Bytes of a line that are read at once; a page of samples has 3,600."""
+BLOCK = 1024
+"""Pages that become numbers at a time: what that takes beside the numbers stays small."""
 
 
 @dataclass(frozen=True)
@@ -63,32 +60,6 @@ class Calibration:
     lux: float
 
 
-@dataclass
-class Page:
-    """A page as it stands: the line of its digits, its header, the digits."""
-
-    line: int
-    header: dict[str, str] = field(default_factory=dict)
-    digits: bytes = b""
-
-
-@dataclass(frozen=True, slots=True)
-class Taken:
-    """A page that was read: raw samples (n, 6) bytes, time in s, °C, its number, NaN if unknown.
-
-    damaged: the line of digits that cannot be read, 0 for none; then the samples are zeros.
-    """
-
-    raw: np.ndarray
-    seconds: float
-    temperature: float
-    number: float
-    damaged: int
-
-    def __len__(self) -> int:
-        return len(self.raw)
-
-
 def is_bin(path: Path) -> bool:
     """Whether a file begins as these do."""
     with opened(path) as file:
@@ -98,7 +69,7 @@ def is_bin(path: Path) -> bool:
 def subject_of_bin(path: Path) -> str:
     """The Subject Code of the header, "" if there is none."""
     with opened(path) as file:
-        return _read_header(file, path)[0].get("Subject Code", "")
+        return read_header(file, path)[0].get("Subject Code", "")
 
 
 def read_bin(path: Path, channels: tuple[str, ...]) -> Reading:
@@ -108,33 +79,42 @@ def read_bin(path: Path, channels: tuple[str, ...]) -> Reading:
     digits is NaN, since a lost digit moves all that follow. Both are told in the notes.
     """
     with opened(path) as file:
-        header, line = _read_header(file, path)
+        header, line = read_header(file, path)
         calibration = _calibration(header, path)
         rate = _number(header, "Measurement Frequency", path)
-        pages = [_take(page, last, rate, path) for page, last in _marked(_pages(file, line))]
+        pages = [take_page(page, last, rate, path) for page, last in marked(read_pages(file, line))]
     if not sum(map(len, pages)):
         raise SourceError(f"{path} has no whole sample after its header; copy it again")
-    times = _times(pages, rate)
-    regular = irregular(times, rate)
-    notes = (*_page_notes(pages, header), *(time_notes(times, rate) if regular is not None else ()))
-    return Reading(rate, _values(pages, channels, calibration), regular, notes)
+    times = None if _is_regular(pages, rate) else irregular(_times(pages, rate), rate)
+    notes = (*_page_notes(pages, header), *(() if times is None else time_notes(times, rate)))
+    return Reading(rate, _values(pages, channels, calibration), times, notes)
 
 
-def _read_header(file: BinaryIO, path: Path) -> tuple[dict[str, str], int]:
-    """The values of the header by name, and the line on which the first page begins."""
-    header: dict[str, str] = {}
-    for number in range(1, HEADER_LINES + 1):
-        line = file.readline(LINE)
-        if not line:
-            break
-        if line.strip() == RECORDED:
-            return header, number
-        name, _, value = line.decode("utf-8", "replace").partition(":")
-        header.setdefault(name.strip(BLANK), value.strip(BLANK))
-    raise SourceError(
-        f"{path}: no {RECORDED.decode()!r} follows a header of a GENEActiv;"
-        " is this a .bin file of the device?"
-    )
+def read_bin_part(path: Path, channels: tuple[str, ...], start: int, stop: int) -> np.ndarray:
+    """The values (n, C) of samples start..stop of `read_bin`; only their pages are parsed."""
+    starts = _page_starts(path, path_size(path), path.stat().st_mtime_ns)
+    first, end = start // PAGE, min(-(-stop // PAGE), len(starts))
+    with opened(path) as file:
+        header, line = read_header(file, path)
+        file.seek(starts[first])
+        rate = _number(header, "Measurement Frequency", path)
+        pages = [
+            take_page(page, first + k == len(starts) - 1, rate, path)
+            for k, page in enumerate(islice(read_pages(file, line), end - first))
+        ]
+    values = _values(pages, channels, _calibration(header, path))
+    return values[start - first * PAGE : stop - first * PAGE]
+
+
+@lru_cache(maxsize=8)
+def _page_starts(path: Path, size: int, changed: int) -> Sequence[int]:
+    """The byte at which each page starts; pages differ in length by digits of their headers.
+
+    size, changed: of the file, so that another file at this place is looked at again.
+    """
+    with opened(path) as file:
+        _, line = read_header(file, path)
+        return [page.start for page in read_pages(file, line)]
 
 
 def _number(header: Mapping[str, str], name: str, path: Path) -> float:
@@ -163,84 +143,6 @@ def _calibration(header: Mapping[str, str], path: Path) -> Calibration:
     )
 
 
-def _pages(file: BinaryIO, line: int) -> Iterator[Page]:
-    """The pages of a file that stands after the first `Recorded Data`, in line `line`."""
-    page = Page(line)
-    while text := file.readline(LINE):
-        line += 1
-        text = text.strip()
-        if text == RECORDED:
-            yield page
-            page = Page(line)
-        elif b":" in text and not page.digits:
-            name, _, value = text.decode("utf-8", "replace").partition(":")
-            if len(page.header) < HEADER_LINES:
-                page.header[name.strip()] = value.strip()
-        elif text and len(page.digits) <= PAGE * DIGITS:  # one line more shows that it is damaged
-            page.line = page.line if page.digits else line
-            page.digits += text
-    yield page
-
-
-def _marked(pages: Iterator[Page]) -> Iterator[tuple[Page, bool]]:
-    """Each page, and whether it is the last."""
-    page = next(pages)
-    for later in pages:
-        yield page, False
-        page = later
-    yield page, True
-
-
-def _take(page: Page, last: bool, rate: float, path: Path) -> Taken:
-    """A page as numbers. Raises SourceError for one measured at another rate than the header's."""
-    stated = page.header.get("Measurement Frequency")
-    if stated is not None and page.digits and _float(stated) != rate:
-        raise SourceError(
-            f"{path}, line {page.line}: this page was measured at {stated[:40]} Hz, the header"
-            f" says {rate:g} Hz; split the file, or copy it from the device again"
-        )
-    digits = leading_digits(page.digits)
-    whole = len(digits) // DIGITS
-    full = PAGE * DIGITS
-    damaged = len(page.digits) > full or (len(digits) < full and not last)
-    return Taken(
-        raw=np.zeros((PAGE, DIGITS // 2), np.uint8) if damaged else _bytes(digits, whole),
-        seconds=_seconds(page.header.get("Page Time", "")),
-        temperature=_float(page.header.get("Temperature", "")),
-        number=_float(page.header.get("Sequence Number", "")),
-        damaged=page.line if damaged else 0,
-    )
-
-
-def leading_digits(text: bytes) -> bytes:
-    """The hexadecimal digits with which a text begins."""
-    match = re.match(rb"[0-9A-Fa-f]*", text)
-    return match[0] if match else b""
-
-
-def _bytes(digits: bytes, samples: int) -> np.ndarray:
-    """The first samples (n, 6) of hexadecimal digits, as bytes."""
-    data = bytes.fromhex(digits[: samples * DIGITS].decode())
-    return np.frombuffer(data, np.uint8).reshape(-1, DIGITS // 2)
-
-
-def _float(text: str) -> float:
-    """A finite number, NaN for anything else."""
-    try:
-        number = float(text)
-    except ValueError:
-        return math.nan
-    return number if math.isfinite(number) else math.nan
-
-
-def _seconds(text: str) -> float:
-    """Seconds since 1970 of a time such as 2013-05-30 10:12:54:500, NaN for anything else."""
-    try:
-        return datetime.strptime(f"{text} +0000", "%Y-%m-%d %H:%M:%S:%f %z").timestamp()
-    except ValueError:
-        return math.nan
-
-
 def _page_notes(pages: list[Taken], header: Mapping[str, str]) -> Iterator[str]:
     """What is wrong with the pages, a sentence each."""
     damaged = [page.damaged for page in pages if page.damaged]
@@ -253,9 +155,16 @@ def _page_notes(pages: list[Taken], header: Mapping[str, str]) -> Iterator[str]:
         yield f"{int((steps[steps > 1] - 1).sum())} pages are missing between others"
     if (steps < 1).any():
         yield f"{int((steps < 1).sum())} pages come after a later one, or twice"
-    stated = _float(header.get("Number of Pages", ""))
+    stated = parse_float(header.get("Number of Pages", ""))
     if not math.isnan(stated) and stated != len(pages):
         yield f"the header counts {stated:.0f} pages, {len(pages)} are here"
+
+
+def _is_regular(pages: list[Taken], rate: float) -> bool:
+    """Whether each page starts within half a sample of where the first page says; False for NaN."""
+    seconds = np.array([page.seconds for page in pages])
+    before = np.cumsum([0, *map(len, pages[:-1])])  # samples
+    return bool((np.abs(seconds - seconds[0] - before / rate) < 0.5 / rate).all())
 
 
 def _times(pages: list[Taken], rate: float) -> np.ndarray:
@@ -273,15 +182,27 @@ def _each(pages: list[Taken], by_page: np.ndarray) -> np.ndarray:
 
 def _values(pages: list[Taken], channels: tuple[str, ...], calibration: Calibration) -> np.ndarray:
     """The channels named (T, C) in their units, NaN in damaged pages."""
-    raw = np.concatenate([page.raw for page in pages])  # (T, 6)
-    values = np.empty((len(raw), len(channels)))
+    values = np.empty((sum(map(len, pages)), len(channels)))
+    at = 0
+    for k in range(0, len(pages), BLOCK):
+        block = pages[k : k + BLOCK]
+        part = values[at : at + sum(map(len, block))]
+        _fill(part, block, channels, calibration)
+        at += len(part)
+    return values
+
+
+def _fill(
+    values: np.ndarray, pages: list[Taken], channels: tuple[str, ...], calibration: Calibration
+) -> None:
+    """Write the values (T, C) of some pages."""
+    raw = np.frombuffer(b"".join(page.raw for page in pages), np.uint8).reshape(-1, SAMPLE)
     for column, name in enumerate(channels):
         if name == "temperature":
             values[:, column] = _each(pages, np.array([page.temperature for page in pages]))
         else:
             values[:, column] = _channel(raw, name, calibration)
     values[_each(pages, np.array([page.damaged > 0 for page in pages]))] = np.nan
-    return values
 
 
 def _channel(raw: np.ndarray, name: str, calibration: Calibration) -> np.ndarray:

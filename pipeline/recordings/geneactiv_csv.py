@@ -13,7 +13,8 @@ import numpy as np
 
 from pi_cache.errors import SourceError
 from pipeline.recordings.base import Span
-from pipeline.recordings.geneactiv_bin import BLANK, CHANNELS, HEADER_LINES, Reading
+from pipeline.recordings.geneactiv_bin import CHANNELS, Reading
+from pipeline.recordings.geneactiv_pages import BLANK, HEADER_LINES
 from pipeline.recordings.text import (
     Block,
     Form,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import stat
+import unicodedata
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,7 +65,7 @@ def _walk(root: Path, below: str, depth: int) -> Iterator[str]:
         raise SourceError(f"{root}/{below}: folders nest deeper than {DEEPEST}; remove the loop")
     try:
         with os.scandir(root / below) as entries:
-            listed = [(entry.name, entry.is_dir()) for entry in entries]
+            listed = [(entry.name, _is_folder(entry)) for entry in entries]
     except OSError as error:
         raise SourceError(f"{error.filename}: cannot be listed ({error.strerror})") from error
     for name, is_folder in listed:
@@ -74,6 +75,14 @@ def _walk(root: Path, below: str, depth: int) -> Iterator[str]:
             yield from _walk(root, f"{below}{name}/", depth + 1)
         else:
             yield below + name
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    """Whether it is a folder; a link to itself is none."""
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
 
 
 def _natural(name: str) -> list[str | int]:
@@ -105,6 +114,14 @@ def _checked(root: Path, name: str) -> str:
 def _left_out(broken: Sequence[str]) -> Iterator[str]:
     if broken:
         yield f"{len(broken)} names are no readable files and left out, such as {broken[0]}"
+
+
+def composed(name: str) -> str:
+    """A name in the one form in which letters and their marks are together (NFC).
+
+    Macs may write Hangul and accents in pieces: a name that looks the same would be another id.
+    """
+    return unicodedata.normalize("NFC", name)
 
 
 def check_once(listing: Listing, key: Callable[[Found], Hashable]) -> None:

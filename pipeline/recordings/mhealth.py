@@ -64,12 +64,12 @@ FACTS = Facts(
 def open_mhealth(path: str | Path) -> Recordings:
     """The log files below a folder, a recording each. Raises SourceError."""
     listing = list_files(path, r"mHealth_subject([0-9]+)\.log")
-    check_once(listing, lambda found: found.groups)
+    check_once(listing, lambda found: int(found.groups[0]))
     return Recordings(
         facts=FACTS,
         root=listing.root,
         entries=[
-            Entry(subject=found.groups[0], file=found.file, bytes=found.bytes)
+            Entry(subject=str(int(found.groups[0])), file=found.file, bytes=found.bytes)
             for found in listing.files
         ],
         read_entry=read_mhealth,
@@ -80,13 +80,9 @@ def open_mhealth(path: str | Path) -> Recordings:
 def read_mhealth(root: Path, entry: Entry) -> Recording:
     """All rows of one file, those of the null class too."""
     numbers = read_numbers(root / entry.file, Form(columns=24))
-    return Recording(
-        dataset=FACTS.name,
-        subject=entry.subject,
-        file=entry.file,
-        rate=RATE,
-        channels=CHANNELS,
-        units=UNITS,
+    return Recording.of(
+        FACTS,
+        entry,
         values=numbers.rows[:, :23],
         labels=parse_codes(numbers.rows[:, 23], FACTS, root / entry.file),
         notes=numbers.notes,

@@ -70,7 +70,7 @@ def open_motionsense(path: str | Path, *, sensor: str = "motion") -> Recordings:
     kept = [found for found in listing.files if _sensor(listing.root, found) == sensor]
     others = len(listing.files) - len(kept)
     notes = (f"{others} files of other sensors left out",) if others else ()
-    check_once(replace(listing, files=kept), lambda found: tuple(map(str.lower, found.groups)))
+    check_once(replace(listing, files=kept), _trial)
     return Recordings(
         facts=FACTS,
         root=listing.root,
@@ -81,6 +81,12 @@ def open_motionsense(path: str | Path, *, sensor: str = "motion") -> Recordings:
         read_entry=partial(read_motionsense, sensor=sensor),
         notes=(*listing.notes, *notes),
     )
+
+
+def _trial(found: Found) -> tuple[str, int, int]:
+    """Activity, trial and subject."""
+    activity, trial, subject = found.groups
+    return activity.lower(), int(trial), int(subject)
 
 
 def _sensor(root: str, found: Found) -> str:
@@ -100,11 +106,9 @@ def read_motionsense(root: Path, entry: Entry, *, sensor: str) -> Recording:
     form = Form(columns=len(columns) + 1, delimiter=b",", take=tuple(range(1, len(columns) + 1)))
     numbers = read_numbers(path, form, skip=1)
     activity = path.parent.name.lower().partition("_")[0]
-    return Recording(
-        dataset=FACTS.name,
-        subject=entry.subject,
-        file=entry.file,
-        rate=RATE,
+    return Recording.of(
+        FACTS,
+        entry,
         channels=channels,
         units=units,
         values=numbers.rows,

@@ -121,13 +121,9 @@ def read_pamap2(root: Path, entry: Entry) -> Recording:
     numbers = read_numbers(path, FORM)
     rows = numbers.rows  # (T, 54): time, code, 52 values
     times = np.ascontiguousarray(rows[:, 0])
-    return Recording(
-        dataset=FACTS.name,
-        subject=entry.subject,
-        file=entry.file,
-        rate=100.0,
-        channels=CHANNELS,
-        units=UNITS,
+    return Recording.of(
+        FACTS,
+        entry,
         values=rows[:, 2:],
         labels=parse_codes(rows[:, 1], FACTS, path),
         times=times,

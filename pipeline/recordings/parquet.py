@@ -49,16 +49,17 @@ class ParquetFile:
         """The columns named, of all rows or of those in the spans. Raises SourceError."""
         table = self._table([*numbers, *texts])
         values = np.column_stack([self._numbers(table, name) for name in numbers])
-        missing = int(np.isnan(values).sum())
         words = [_texts(table, name) for name in texts]
+        seams = np.cumsum([span.stop - span.start for span in spans])[:-1].tolist()
         if spans:
             values = np.concatenate([values[span.start : span.stop] for span in spans])
             words = [
                 [text for span in spans for text in column[span.start : span.stop]]
                 for column in words
             ]
-            missing = int(np.isnan(values).sum())
-        return Part(values, words, (f"{missing} missing numbers are NaN",) if missing else ())
+        missing = int(np.isnan(values).sum())
+        notes = (f"{missing} missing numbers are NaN",) if missing else ()
+        return Part(values, words, notes, tuple(seams))
 
     def _table(self, wanted: Sequence[str]) -> Any:
         names = list(dict.fromkeys(wanted))

@@ -118,13 +118,9 @@ def read_sisfall(root: Path, entry: Entry) -> Recording:
     numbers = read_numbers(path, FORM)
     _check_bits(numbers.rows, path)
     activity = entry.file.rpartition("/")[2][:3].upper()
-    return Recording(
-        dataset=FACTS.name,
-        subject=entry.subject,
-        file=entry.file,
-        rate=RATE,
-        channels=CHANNELS,
-        units=UNITS,
+    return Recording.of(
+        FACTS,
+        entry,
         values=numbers.rows * STEP,
         labels=constant_labels(WRITTEN[activity], len(numbers.rows)),
         notes=numbers.notes,

@@ -18,7 +18,7 @@ from pi_cache.errors import SourceError
 from pipeline.recordings.base import NO_LABEL, Entry, Facts, Recording, Recordings, Span
 from pipeline.recordings.columns import CsvFile, Run, Survey
 from pipeline.recordings.labels import constant_labels
-from pipeline.recordings.listing import Found, list_files
+from pipeline.recordings.listing import Found, composed, list_files
 from pipeline.recordings.parquet import ParquetFile
 from pipeline.recordings.times import irregular, time_notes, usual_step
 
@@ -187,7 +187,8 @@ def _entries(root: str, found: Found, columns: Columns, runs: list[Run]) -> Iter
 def _subject(root: str, found: Found, columns: Columns) -> str:
     """The subject of a whole file."""
     path = Path(root, found.file)
-    return {"none": "", "file": path.stem, "folder": path.parent.name}[columns.subject_from]
+    names = {"none": "", "file": path.stem, "folder": path.parent.name}
+    return composed(names[columns.subject_from])
 
 
 def _codes(words: set[str], where: str) -> tuple[dict[int, str], dict[str, int]]:
@@ -218,16 +219,22 @@ def read_table(
     labels = constant_labels(NO_LABEL, len(part.numbers))
     if columns.label is not None:
         labels = np.array([codes.get(word, NO_LABEL) for word in words[columns.label]], np.int64)
-    return Recording(
-        dataset=FACTS.name,
-        subject=entry.subject,
-        file=entry.file,
+    seams = part.seams if columns.time is None else ()
+    if seams:
+        notes = (
+            f"other rows stand between {len(seams) + 1} runs of its rows, so no window spans"
+            " two of them; a time column would tell, or gaps=bridge joins them",
+        )
+    return Recording.of(
+        FACTS,
+        entry,
         rate=rate,
         channels=columns.values,
         units=columns.units,
         values=part.numbers,
         labels=labels,
         times=times,
+        seams=seams,
         notes=(*part.notes, *notes),
     )
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import math
 import re
+import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -114,8 +115,11 @@ def count_lines(path: Path, span: Span) -> int:
 
 
 def opened(path: Path) -> BinaryIO:
-    """The file, open for reading bytes. Raises SourceError."""
+    """The file, open for reading bytes. Raises SourceError; for a pipe too, which may hang."""
     try:
+        mode = path.stat().st_mode
+        if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+            raise SourceError(f"{path} is no file, expected one; move it away")
         return path.open("rb")
     except OSError as error:
         raise _unreadable(path, error) from error
@@ -153,7 +157,7 @@ def line_blocks(
             _check_text(data, f"{path}, line {line}")
             whole, rest = _whole_lines(data)
             lines = whole.count(b"\n")
-            _check_length(rest, f"{path}, line {line + lines}")
+            _check_length(data, f"{path}, line", line)
             passed = min(skip, lines)
             taken = _without_lines(whole, passed)
             if line == 1:
@@ -182,10 +186,16 @@ def _without_lines(data: bytes, lines: int) -> bytes:
     return data[at:]
 
 
-def _check_length(rest: bytes, where: str) -> None:
-    if len(rest) > LONGEST:
+def _check_length(data: bytes, where: str, first: int) -> None:
+    """Refuse a line that is too long, whole or begun; `first` is the number of the first one."""
+    if len(data) <= LONGEST:
+        return
+    ends = np.flatnonzero(np.frombuffer(data, np.uint8) == ord("\n"))
+    widths = np.diff(ends, prepend=-1, append=len(data))
+    if widths.max() > LONGEST:
         raise SourceError(
-            f"{where}: is longer than {LONGEST} bytes, expected a row a line; is this the file?"
+            f"{where} {first + int(np.argmax(widths))}: is longer than {LONGEST} bytes, expected a"
+            " row a line; is this the file?"
         )
 
 

@@ -57,7 +57,7 @@ LARGEST = 1 << 28
 def open_uschad(path: str | Path) -> Recordings:
     """The trials below a folder, a recording each, labelled by file name. Raises SourceError."""
     listing = list_files(path, r"Subject([0-9]+)/a([0-9]+)t([0-9]+)\.mat")
-    check_once(listing, lambda found: found.groups)
+    check_once(listing, lambda found: tuple(map(int, found.groups)))
     for found in listing.files:
         if int(found.groups[1]) not in FACTS.labels:
             raise SourceError(
@@ -80,13 +80,9 @@ def read_uschad(root: Path, entry: Entry) -> Recording:
     """One trial."""
     values = _readings(root / entry.file)
     activity = int(entry.file.rpartition("/")[2].lower().partition("t")[0].removeprefix("a"))
-    return Recording(
-        dataset=FACTS.name,
-        subject=entry.subject,
-        file=entry.file,
-        rate=RATE,
-        channels=CHANNELS,
-        units=UNITS,
+    return Recording.of(
+        FACTS,
+        entry,
         values=values,
         labels=constant_labels(activity, len(values)),
     )

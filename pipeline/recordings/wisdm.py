@@ -145,11 +145,9 @@ def _recording(
     facts: Facts, channels: tuple[str, ...], unit: str, root: Path, entry: Entry
 ) -> Recording:
     records = read_records(root / entry.file, entry.subject, facts.written, entry.spans)
-    return Recording(
-        dataset=facts.name,
-        subject=entry.subject,
-        file=entry.file,
-        rate=RATE,
+    return Recording.of(
+        facts,
+        entry,
         channels=channels,
         units=(unit,) * len(channels),
         values=records.values,

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from pi_cache.errors import UnknownSource
+from pi_cache.specs import VARIANT
 from pipeline.sources.base import Reader, Samples, Source, read_samples
 from pipeline.sources.kinds import KINDS, Kind
 
@@ -29,8 +30,9 @@ __all__ = [
 def open_source(text: str, *, split: str | None = None, **options: Any) -> Source:
     """The source of `digits` or `KIND:PATH`; with `split`, that part of it.
 
-    options: those of the kind, see KINDS. Raises SourceError for an unknown kind, an option that
-    the kind has not, or data that cannot be read.
+    options: those of the kind, see KINDS, and `variant` of any kind of images or signals: its
+    samples are transformed, see `pipeline.sources.variants`. Raises SourceError for an unknown
+    kind, an option that the kind has not, or data that cannot be read.
     """
     name, _, path = text.partition(":")
     kind = KINDS.get(name)
@@ -38,6 +40,7 @@ def open_source(text: str, *, split: str | None = None, **options: Any) -> Sourc
         raise UnknownSource(_unknown(text))
     if bool(path) != bool(kind.path):
         raise UnknownSource(f"source {text!r} is written {written(name)}; layout: {kind.layout}")
+    variant = options.pop(VARIANT, None)
     wrong = sorted(set(options) - set(kind.options))
     if wrong:
         known = ", ".join(("split", *kind.options))
@@ -45,6 +48,10 @@ def open_source(text: str, *, split: str | None = None, **options: Any) -> Sourc
     # Absolute, since a worker may run in another folder.
     source = kind.open(str(Path(path).expanduser().absolute()) if path else "", **options)
     source = replace(source, options=source.options or options)  # a kind may settle more
+    if variant is not None:
+        from pipeline.sources.variants import variant_of
+
+        source = variant_of(source, variant)
     return source if split is None else replace(source.part(split), split=split)
 
 

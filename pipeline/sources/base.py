@@ -19,6 +19,8 @@ from pi_cache.specs import SourceSpec, Status, canonical_json
 
 POINTS = ("cloud", "distances")
 """Samples that are one set of points, and so have one channel."""
+SCALED = "scaled"
+"""What stands for the unit of values that were scaled."""
 PROBED = 16
 """Values of a channel that are compared first to see whether it is constant."""
 
@@ -51,6 +53,8 @@ class Source:
     or `distances` (P, P). shape: of one sample, None for an axis that varies. channels: their names
     (a set of points has one). dtype: of the raw arrays. maximum: integers are divided by it; None
     takes values as they are.
+    units: of the channels, "" for one that is not known; () for none; SCALED for values that were
+    scaled, and so have none any more.
     labels: (n,) int64, -1 for none. groups, splits: "" for none. id_form: how ids are read, where
     they say where a sample comes from.
     """
@@ -75,6 +79,7 @@ class Source:
     limit: int | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
     id_form: str = ""
+    units: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "labels", np.asarray(self.labels, dtype=np.int64))

@@ -6,10 +6,12 @@ values are read again by who needs them, and compared with what was seen then.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from inspect import signature
 from typing import Any
 
 import numpy as np
@@ -17,19 +19,29 @@ import numpy as np
 from pi_cache.errors import SourceError, UnknownSource
 from pi_cache.sampling.windows import ID_FORM
 from pipeline.recordings import DATASETS, Entry, Recordings, open_recordings
-from pipeline.sources.base import Source
+from pipeline.recordings.listing import composed
+from pipeline.sources.base import SCALED, Source
 from pipeline.sources.windowlist import Listing, Opening, counted, find_scaling, list_windows
-from pipeline.sources.windowreader import KEPT_BYTES, WindowReader
+from pipeline.sources.windowreader import (
+    KEPT_BYTES,
+    STRETCH,
+    WindowReader,
+    forget_large,
+    in_stretches,
+)
 from pipeline.windows import HELP, PUBLISHED, Scaling, WindowSpec
 from pipeline.windows.spec import names_of
 
-TOLD = 3
-"""Notes on recordings that are told one by one."""
-
 READING = 3
 """Times the bytes of its numbers that the reading of one recording takes, about..."""
+READING_PAGES = 2
+"""...or of one whose pages become numbers a few at a time..."""
 PARSING = 80 * 2**20
 """...and what the parser of text takes of every one."""
+LARGE = 2**30
+"""Bytes of reading that are told before."""
+
+NUMBERS = re.compile(r"[0-9][0-9.,]*")
 
 LISTS = ("values", "units", "channels")
 """Options of readers that are names joined by commas."""
@@ -64,6 +76,8 @@ def open_windows(dataset: str, path: str, **options: Any) -> Source:
     if scaling is not None and spec.scale.name == "fitted":
         own["fitted"] = scaling.to_numbers()
     source = make_source(opening, scaling, list_windows(opening, scaling))
+    if in_stretches(recordings, spec):
+        forget_large(opening.token)
     return replace(source, location=path, options=spec.to_options() | own)
 
 
@@ -97,8 +111,15 @@ def parse_spec(dataset: str, options: Mapping[str, Any]) -> WindowSpec:
 
 
 def reader_options(dataset: str, options: Mapping[str, Any]) -> dict[str, Any]:
-    """The options of the data set's own reader, those of the command line as values."""
-    own = {name: options[name] for name in DATASETS[dataset].facts.options if name in options}
+    """The options of the data set's own reader, usual ones too, and all of them as values."""
+    known = DATASETS[dataset]
+    usual = {
+        name: option.default
+        for name, option in signature(known.open).parameters.items()
+        if option.default is not option.empty and option.default
+    }
+    given = {**usual, **options}
+    own = {name: given[name] for name in known.facts.options if name in given}
     for name in LISTS:
         if name in own:
             own[name] = list(_names(name, own[name]))
@@ -162,7 +183,7 @@ def _name(recordings: Recordings, entry: Entry, options: Mapping[str, Any]) -> s
         name = "/".join(parts[-PARTS.get(dataset, 1) :])
     if dataset == "motionsense" and options.get("sensor", "motion") != "motion":
         name = f"{options['sensor']}/{name}"
-    return f"{name}#{entry.subject}" if entry.spans else name
+    return composed(f"{name}#{entry.subject}" if entry.spans else name)
 
 
 def split_of(dataset: str, name: str) -> str:
@@ -181,6 +202,7 @@ def make_source(opening: Opening, scaling: Scaling | None, found: Listing) -> So
         sample="signal",
         shape=(found.samples, len(opening.alike.channels)),
         channels=opening.alike.channels,
+        units=opening.alike.units if scaling is None else (SCALED,) * len(opening.alike.channels),
         dtype=np.dtype(np.float64),
         maximum=None,
         ids=found.ids,
@@ -194,9 +216,7 @@ def make_source(opening: Opening, scaling: Scaling | None, found: Listing) -> So
             starts=np.concatenate(found.starts),
             hashes=np.frombuffer(b"".join(found.hashes), np.uint8).reshape(-1, 32),
             token=opening.token,
-            memory=PARSING
-            + READING * max(found.read)
-            + min(sum(found.kept), max(KEPT_BYTES, *found.kept)),
+            memory=reader_memory(opening, found),
         ),
         label_names=tuple(facts.labels[code] for code in facts.classes),
         groups=[subjects[owner] for owner in owners.tolist()],
@@ -208,20 +228,55 @@ def make_source(opening: Opening, scaling: Scaling | None, found: Listing) -> So
     )
 
 
+def reader_memory(opening: Opening, found: Listing) -> int:
+    """Bytes that a worker takes at most, about, to read windows and keep what it has read."""
+    if in_stretches(opening.recordings, opening.spec):
+        stretch = 8 * len(opening.alike.channels) * (STRETCH + found.samples)
+        return PARSING + READING * stretch + min(sum(found.kept), max(KEPT_BYTES, stretch))
+    return PARSING + READING * max(found.read) + min(sum(found.kept), max(KEPT_BYTES, *found.kept))
+
+
 def _notes(opening: Opening, found: Listing) -> Iterator[str]:
     """What a user should know of the windows, a line each."""
-    yield from found.notes[:TOLD]
-    if len(found.notes) > TOLD:
-        yield f"and {len(found.notes) - TOLD} more notes on recordings"
+    yield from grouped(found.notes)
     if found.left_out:
         yield f"left out: {counted(found.left_out)}"
+    yield from copies(found)
     rate = opening.alike.rate
     yield (
         f"windows of {found.samples} samples at {rate:.6g} Hz ({found.samples / rate:.4g} s),"
         f" of {len(opening.recordings)} recordings"
     )
+    factor = READING_PAGES if in_stretches(opening.recordings, opening.spec) else READING
+    listed = factor * max(found.read)
+    if listed > LARGE:
+        yield f"listing the longest recording takes about {listed / 2**30:.1f} GiB of memory, once"
     if opening.spec.scale.name == "fitted":
         yield f"the scale is fitted on {opening.spec.fit_on.plain()}: test on none of them"
+
+
+def grouped(notes: Sequence[tuple[str, str]]) -> Iterator[str]:
+    """A line for each kind of note, whatever the numbers in it: the first, and how many more."""
+    kinds: dict[str, list[str]] = {}
+    for name, note in notes:
+        kinds.setdefault(NUMBERS.sub("0", note), []).append(f"{name}: {note}")
+    for first, *others in kinds.values():
+        yield f"{first}{f' (and {len(others):,} recordings more alike)' if others else ''}"
+
+
+def copies(found: Listing) -> Iterator[str]:
+    """A line where windows of two recordings have equal values, whatever their names are."""
+    digests = np.frombuffer(b"".join(found.hashes), "V32")
+    owners = np.concatenate(found.owners)
+    _, first, which = np.unique(digests, return_index=True, return_inverse=True)
+    earliest = first[which.reshape(-1)]  # (n,) the first window of these values
+    twice = np.flatnonzero(owners[earliest] != owners)
+    if len(twice):
+        one, other = found.ids[earliest[twice[0]]], found.ids[twice[0]]
+        yield (
+            f"{len(twice)} windows have the values of one of another recording, such as {other} and"
+            f" {one}: never train on one and test on the other (pi-cache folds --inputs tells)"
+        )
 
 
 open_pamap2 = partial(open_windows, "pamap2")

@@ -21,10 +21,14 @@ from pipeline.windows.scaling import FITS, Fit, fitted_scaling, published_scalin
 
 @dataclass(frozen=True)
 class Alike:
-    """What all recordings have in common: channels, and the rate of windows in Hz."""
+    """What all recordings have in common: channels, and the rate of windows in Hz.
+
+    units: of the channels in the first one.
+    """
 
     channels: tuple[str, ...]
     rate: float
+    units: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +56,7 @@ class Opening:
         for name in ("window", "step"):
             if not getattr(self.spec, name).samples(series.rate):
                 raise SourceError(f"{self.where}: {name} is no sample long at {series.rate:g} Hz")
-        return Alike(series.channels, series.rate)
+        return Alike(series.channels, series.rate, series.units)
 
     def series(self, position: int) -> Series:
         """The series of one recording. Raises SourceError."""
@@ -122,8 +126,8 @@ class Listing:
     """Windows as they were found, of one recording after the other, and what was noticed.
 
     owners, starts, classes: an array a recording, of the recording's position, of the first value
-    in its series, of the class from 0. hashes: a digest a window. kept, read: bytes of each series,
-    and of the numbers it was made of.
+    in its series, of the class from 0. hashes: a digest a window. notes: of recordings, by name.
+    kept, read: bytes of each series, and of the numbers it was made of.
     """
 
     samples: int = 0
@@ -133,7 +137,7 @@ class Listing:
     ids: list[str] = field(default_factory=list)
     hashes: list[bytes] = field(default_factory=list)
     left_out: Counter[str] = field(default_factory=Counter)
-    notes: list[str] = field(default_factory=list)
+    notes: list[tuple[str, str]] = field(default_factory=list)
     kept: list[int] = field(default_factory=list)
     read: list[int] = field(default_factory=list)
 
@@ -149,11 +153,11 @@ def list_windows(opening: Opening, scaling: Scaling | None) -> Listing:
         found.classes.append(windows.classes)
         found.ids += window_ids(name, series, windows)
         found.hashes += [
-            digest_of(window_of(series, start, windows.samples, scaling))
+            digest_of(window_of(series.values, start, windows.samples, scaling))
             for start in windows.positions.tolist()
         ]
         found.left_out += windows.left_out
-        found.notes += [f"{name}: {note}" for note in series.notes]
+        found.notes += [(name, note) for note in series.notes]
         found.kept.append(series.nbytes)
         found.read.append(series.read)
     if not found.ids:

@@ -7,6 +7,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Self
 
 import numpy as np
@@ -15,24 +16,35 @@ from pi_cache.errors import SourceError
 from pipeline.recordings.base import Recordings
 from pipeline.windows import Scaling, Series, WindowSpec, make_series
 
-KEPT_BYTES = 256 * 2**20
-"""Of series that a process keeps, beside the last one, so that none is read for each window."""
+KEPT_BYTES = 128 * 2**20
+"""Of series that a process keeps, beside the last one, so that none is read for each window.
+
+Shards come in the order of recordings, so older ones are not asked for again. And joblib starts a
+worker anew that has grown by 300 MB between two tasks: with it all that is kept would be lost.
+"""
+
+STRETCH = 1 << 19
+"""Samples that are read together of a recording of which parts can be read."""
+
+
+Key = tuple[str, str, str, int]
+"""Of what is kept: token, file and subject, and the number of a stretch, -1 for a whole series."""
 
 
 class _Kept:
-    """The series used last, by whom they were read for."""
+    """The series used last, by whom they were read for; and stretches (n, C) of some."""
 
     def __init__(self) -> None:
-        self.series: OrderedDict[tuple[str, str, str], Series] = OrderedDict()
+        self.series: OrderedDict[Key, Series | np.ndarray] = OrderedDict()
         self.lock = threading.Lock()
 
-    def get(self, key: tuple[str, str, str]) -> Series | None:
+    def get(self, key: Key) -> Series | np.ndarray | None:
         with self.lock:
             if key in self.series:
                 self.series.move_to_end(key)
             return self.series.get(key)
 
-    def put(self, key: tuple[str, str, str], series: Series) -> None:
+    def put(self, key: Key, series: Series | np.ndarray) -> None:
         with self.lock:
             self.series[key] = series
             while len(self.series) > 1 and self.nbytes > KEPT_BYTES:
@@ -51,19 +63,36 @@ def read_series(recordings: Recordings, position: int, spec: WindowSpec, token: 
 
     token: of one opening of the source; another opening reads anew. Raises SourceError.
     """
-    entry = recordings.entries[position]
-    key = (token, entry.file, entry.subject)
+    key = _key(recordings, position, token)
     series = _KEPT.get(key)
-    if series is None:
+    if not isinstance(series, Series):
         series = make_series(recordings.read(position), spec, recordings.facts)
         _KEPT.put(key, series)
     return series
 
 
-def window_of(series: Series, start: int, samples: int, scaling: Scaling | None) -> np.ndarray:
-    """The values (T, C) of a window, scaled; a copy."""
-    values = series.values[start : start + samples]
-    return values.copy() if scaling is None else scaling(values)
+def forget_large(token: str) -> None:
+    """Keep no whole series of one opening where they are larger than what is kept."""
+    with _KEPT.lock:
+        if _KEPT.nbytes > KEPT_BYTES:
+            for key in [key for key in _KEPT.series if key[0] == token]:
+                del _KEPT.series[key]
+
+
+def _key(recordings: Recordings, position: int, token: str, stretch: int = -1) -> Key:
+    entry = recordings.entries[position]
+    return token, entry.file, entry.subject, stretch
+
+
+def in_stretches(recordings: Recordings, spec: WindowSpec) -> bool:
+    """Whether windows can be read without the rest of their recordings."""
+    return recordings.read_rows is not None and spec.takes_rows_as_they_are
+
+
+def window_of(values: np.ndarray, start: int, samples: int, scaling: Scaling | None) -> np.ndarray:
+    """A window (T, C) of the values (K, C) of a series, scaled; a copy."""
+    window = values[start : start + samples]
+    return window.copy() if scaling is None else scaling(window)
 
 
 def digest_of(window: np.ndarray) -> bytes:
@@ -94,9 +123,8 @@ class WindowReader:
     def read(self, position: int) -> np.ndarray:
         """One window (T, C). Raises SourceError where it is another than was listed."""
         owner = int(self.owners[position])
-        series = read_series(self.recordings, owner, self.spec, self.token)
-        start = int(self.starts[position])
-        window = window_of(series, start, self.samples, self.scaling)
+        values, first = self._around(owner, int(self.starts[position]))
+        window = window_of(values, first, self.samples, self.scaling)
         if digest_of(window) != self.hashes[position].tobytes():
             entry = self.recordings.entries[owner]
             raise SourceError(
@@ -104,6 +132,25 @@ class WindowReader:
                 " run the command again, and what is built is of the new ones"
             )
         return window
+
+    def _around(self, owner: int, start: int) -> tuple[np.ndarray, int]:
+        """Values (n, C) of a recording that hold the window from `start` on, and where it is."""
+        recordings, stretch = self.recordings, start // STRETCH
+        whole = _KEPT.get(_key(recordings, owner, self.token))
+        read_rows = recordings.read_rows
+        if (
+            isinstance(whole, Series)
+            or read_rows is None
+            or not in_stretches(recordings, self.spec)
+        ):
+            return read_series(recordings, owner, self.spec, self.token).values, start
+        key, low = _key(recordings, owner, self.token, stretch), stretch * STRETCH
+        values = _KEPT.get(key)
+        if not isinstance(values, np.ndarray):
+            entry, high = recordings.entries[owner], low + STRETCH + self.samples
+            values = read_rows(Path(recordings.root), entry, low, high)
+            _KEPT.put(key, values)
+        return values, start - low
 
     def read_together(self) -> None:
         """Windows lie in several recordings."""

@@ -90,6 +90,8 @@ def _positions(series: Series, spec: WindowSpec, samples: int) -> tuple[np.ndarr
 def _lacking(values: np.ndarray, positions: np.ndarray, samples: int) -> np.ndarray:
     """Whether a value is missing (W,) in each window."""
     rows = np.isnan(values).any(axis=1)
+    if not rows.any():
+        return np.zeros(len(positions), bool)
     before = np.concatenate([[0], np.cumsum(rows)])
     return np.asarray(before[positions + samples] > before[positions])
 

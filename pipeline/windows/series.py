@@ -22,7 +22,8 @@ class Series:
     values: (K, C) float64. bounds: (M + 1,) ends of the stretches, which no window leaves. first,
     last: (K,) the rows that a value is made of. raw, classes: (R,) the sample of the recording
     that a row is, and its class, -1 for none. rate, recorded: in Hz, of values and recording.
-    read: bytes of the numbers of the recording. notes: of the recording.
+    units: of the channels, before any scale. read: bytes of the numbers of the recording. notes: of
+    the recording.
     """
 
     channels: tuple[str, ...]
@@ -34,6 +35,7 @@ class Series:
     classes: np.ndarray
     rate: float
     recorded: float
+    units: tuple[str, ...] = ()
     read: int = 0
     notes: tuple[str, ...] = ()
 
@@ -42,9 +44,10 @@ class Series:
 
     @property
     def nbytes(self) -> int:
-        """Bytes that it holds."""
+        """Bytes that it holds: an array that stands for several counts once."""
         arrays = (self.values, self.first, self.last, self.raw, self.classes)
-        return sum(array.nbytes for array in arrays)
+        own = {id(array): array for array in arrays if any(array.strides)}
+        return sum(array.nbytes for array in own.values())
 
 
 def make_series(recording: Recording, spec: WindowSpec, facts: Facts) -> Series:
@@ -61,6 +64,7 @@ def make_series(recording: Recording, spec: WindowSpec, facts: Facts) -> Series:
         longest: Length = spec.missing.amount
         values = interpolated(values, bounds, longest.samples(rows.rate))
     values, bounds, first, last = _resampled(values, rows, bounds, spec)
+    units = dict(zip(recording.channels, recording.units, strict=True))
     return Series(
         channels=rows.channels,
         values=values,
@@ -71,6 +75,7 @@ def make_series(recording: Recording, spec: WindowSpec, facts: Facts) -> Series:
         classes=rows.classes,
         rate=new_rate(rows.rate, spec.resample),
         recorded=recording.rate,
+        units=tuple(units.get(name, "") for name in rows.channels),
         read=recording.values.nbytes,
         notes=recording.notes,
     )
@@ -81,7 +86,7 @@ def _resampled(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Values (K, C), ends of the stretches, and first and last row (K,) of each value."""
     if spec.resample.name == "none" or not len(rows):
-        every = np.arange(len(rows))
+        every = rows.raw if rows.is_whole else np.arange(len(rows))
         return values, bounds, every, every
     make, amount = RULES[spec.resample.name], spec.resample.amount
     bridge = spec.gaps.name == "bridge"

@@ -146,6 +146,14 @@ class WindowSpec:
                 " the part that is never tested"
             )
 
+    @property
+    def takes_rows_as_they_are(self) -> bool:
+        """Whether a window, before any scale, is a run of whole rows of its recording."""
+        rules = (self.resample.name, self.prepare.name)
+        return (
+            rules == ("none", "none") and self.missing.name != "interpolate" and not self.channels
+        )
+
     def to_options(self) -> dict[str, Any]:
         """Plain values by name; `WindowSpec(**options)` is equal. Empty ones are left out."""
         plain: dict[str, Any] = {}

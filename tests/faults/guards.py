@@ -183,7 +183,7 @@ DOCUMENTS: Mapping[str, Guard] = {
         f"{STORES}documents.py",
     ),
     "checksum of the spec": Guard(
-        "pi_cache.specs",
+        "pi_cache.specs.store",
         "return checksum is None or checksum == canonical_digest(content)",
         "return True",
         f"{FAULTS}single.py",

@@ -6,6 +6,7 @@ The child lives for many rounds; what kills or stops it is a violation of the ro
 
 from __future__ import annotations
 
+import os
 import random
 import shutil
 import time
@@ -26,7 +27,34 @@ MEMORY = 1 << 30
 SLOW = 20.0
 """Seconds above which reading a small file counts as hanging."""
 
+Content = bytes | str
+"""Of a file; or a word of SPECIAL, for what is no file."""
 Files = Mapping[str, bytes]
+
+
+def _link(target: str) -> Callable[[Path], None]:
+    return lambda place: place.symlink_to(target)
+
+
+def _sparse(place: Path) -> None:
+    place.touch()
+    os.truncate(place, BOMB)
+
+
+BOMB = 2 << 30
+"""Bytes that come out of a bomb, more than its reader may take."""
+
+SPECIAL: dict[str, Callable[[Path], None]] = {
+    "pipe": os.mkfifo,
+    "endless": _link("/dev/zero"),
+    "sparse": _sparse,
+    "loop": lambda place: place.symlink_to(place.name),
+    "folder": Path.mkdir,
+    "dangling": _link("nowhere"),
+    "above": _link("."),
+    "sick": _link("/proc/self/mem"),
+}
+"""What may lie where a file is expected, and how it is made; `sick` opens, and fails to be read."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +82,7 @@ def round_of(seed: int) -> str:
     return f"{name} {word}"
 
 
-def ask(name: str, files: Files) -> tuple[str, str, float]:
+def ask(name: str, files: Mapping[str, Content]) -> tuple[str, str, float]:
     """What the child says; a new child next time when this one dies."""
     reader = _child()
     try:
@@ -90,10 +118,18 @@ def serve(pipe: Any, place: Path) -> None:
         shutil.rmtree(place, ignore_errors=True)
         for path, data in files.items():
             (place / path).parent.mkdir(parents=True, exist_ok=True)
-            (place / path).write_bytes(data)
+            put(place / path, data)
         started = time.monotonic()
         word, told = outcome(lambda: known_targets()[name].read(place))  # noqa: B023
         pipe.send((word, told, time.monotonic() - started))
+
+
+def put(place: Path, content: Content) -> None:
+    """Make a file of these bytes, or what a word stands for."""
+    if isinstance(content, str):
+        SPECIAL[content](place)
+    else:
+        place.write_bytes(content)
 
 
 def outcome(read: Callable[[], object]) -> tuple[str, str]:
@@ -111,9 +147,10 @@ def outcome(read: Callable[[], object]) -> tuple[str, str]:
 def known_targets() -> dict[str, Target]:
     """Everything that is read from files, by name."""
     # They import much, and this module.
-    from tests.faults import hostile_sources, hostile_stores, hostile_tables
+    from tests.faults import hostile_recordings, hostile_sources, hostile_stores, hostile_tables
 
-    return {**hostile_sources.TARGETS, **hostile_stores.TARGETS, **hostile_tables.TARGETS}
+    parts = (hostile_recordings, hostile_sources, hostile_stores, hostile_tables)
+    return {name: target for part in parts for name, target in part.TARGETS.items()}
 
 
 LOOPS = {"hostile files": Loop(round_of, 500, 200_000)}

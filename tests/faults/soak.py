@@ -24,6 +24,7 @@ from tests.faults import (
     bit_flips,
     full_disk,
     hostile,
+    hostile_recordings,
     kill,
     nth_call,
     power_cut,
@@ -32,11 +33,12 @@ from tests.faults import (
     state_machine,
 )
 
+PARTS = (
+    kill, nth_call, race, state_machine, power_cut, full_disk, bit_flips, hostile,
+    hostile_recordings,
+)  # fmt: skip
 LOOPS: dict[str, Loop] = {
-    name: loop
-    for part in (kill, nth_call, race, state_machine, power_cut, full_disk, bit_flips, hostile)
-    for name, loop in part.LOOPS.items()
-    if loop.soak
+    name: loop for part in PARTS for name, loop in part.LOOPS.items() if loop.soak
 }
 
 TURN = 2.0

@@ -17,13 +17,10 @@ from numpy.lib import format as npformat
 
 from tests.faults import scratch
 from tests.faults.child import child
-from tests.faults.hostile import LOOPS, MEMORY, Files, ask, known_targets
+from tests.faults.hostile import BOMB, LOOPS, MEMORY, SPECIAL, Files, ask, known_targets
 from tests.faults.hostile_sources import saved, zarr_files
 from tests.faults.hostile_stores import HOME, SPEC, sealed, store_files, use_cache
 from tests.pi_cache.made import make_store
-
-BOMB = 2 << 30
-"""Bytes that come out of a bomb, more than its reader may take."""
 
 
 def test_whatever_is_as_it_was_made_is_read() -> None:
@@ -183,24 +180,6 @@ def test_a_picture_that_is_a_bomb_costs_itself_alone(bad: bytes) -> None:
     word, told, seconds = ask("pictures", pictures(bad))
     assert word == "read", told
     assert seconds < 5
-
-
-def endless_file(place: Path) -> None:
-    place.symlink_to("/dev/zero")
-
-
-def sparse_file(place: Path) -> None:
-    place.touch()
-    os.truncate(place, BOMB)
-
-
-SPECIAL: dict[str, Callable[[Path], None]] = {
-    "pipe": os.mkfifo,
-    "endless": endless_file,
-    "sparse": sparse_file,
-    "loop": lambda place: place.symlink_to(place.name),
-    "folder": Path.mkdir,
-}
 
 
 @pytest.mark.parametrize("special", SPECIAL)

@@ -17,6 +17,7 @@ from PIL import Image
 from scipy.io import loadmat
 from scipy.sparse import coo_matrix
 
+from pi_cache.axes import cell_width
 from pi_cache.cli import cli as cache_cli
 from pi_cache.errors import InvalidSpec
 from pi_cache.reader import open_store
@@ -24,7 +25,7 @@ from pi_cache.specs import DiagramSpec, ImageSpec
 from pipeline.build import build
 from pipeline.cli import cli as pipeline_cli
 from pipeline.recipes import RECIPES, Recipe, bare_name, find_recipe, recorded_name
-from pipeline.report import recipe_of
+from pipeline.reports.explain import recipe_of
 from pipeline.shard import Clock, diagrams_of, images_of
 from pipeline.sources.arrays import from_arrays
 from pipeline.sources.base import Source, read_samples
@@ -237,3 +238,36 @@ def test_a_store_of_a_changed_recipe(tmp_path: Path) -> None:
     assert [document["key"] for document in found] == [exact["key"]]
     both = run(cache_cli, "find", "recipe~tgd")
     assert {document["key"] for document in both} == {exact["key"], changed["key"]}
+
+
+def test_what_a_recipe_cannot_show_is_said_before_any_work(tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", np.random.default_rng(1).random((2, 60, 1)))
+    words = [f"array:{tmp_path / 'x.npy'}", "--sample", "signal", "--cache", str(tmp_path)]
+
+    def told(*more: str) -> tuple[str, str]:
+        done = CliRunner().invoke(pipeline_cli, more, catch_exceptions=False)
+        assert done.exit_code == 0, done.output
+        return done.stdout, done.stderr
+
+    for command in ("plan", "build-pis"):
+        _, talk = told(command, *words, "--recipe", "tda-kd-pamap2")
+        assert "no birth can lie in -1..0" in talk
+        assert talk.index("tda-kd-pamap2-corrected is the same") < talk.index("no store under")
+        _, talk = told(command, *words, "--recipe", "tda-kd-pamap2-corrected")
+        assert "warning" not in talk
+    text, _ = told("recipes", "tda-kd-pamap2")
+    assert "warning: no birth can lie in -1..0" in text and "tda-kd-pamap2-corrected" in text
+    (document,) = json.loads(told("recipes", "tda-kd-pamap2", "--json")[0])
+    assert document["corrected"] == "tda-kd-pamap2-corrected"
+    assert document["pixels_lit"] < 0.35 and len(document["warnings"]) > 2
+
+
+def test_the_corrected_recipe_changes_the_window_alone() -> None:
+    published, corrected = find_recipe("tda-kd-pamap2"), find_recipe("tda-kd-pamap2-corrected")
+    assert corrected.diagram == published.diagram
+    mended = published.image.replace(grid="regular", birth_range=(0.0, 1.0))
+    assert corrected.image == mended
+    for axis in ("birth", "persistence"):
+        width = cell_width(published.image, axis)
+        assert cell_width(corrected.image, axis) == width == 1 / 64
+    assert {recipe.corrected for recipe in RECIPES.values()} <= {"", *RECIPES}

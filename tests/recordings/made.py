@@ -82,7 +82,7 @@ def write_pamap2(folder: Path, labels: Sequence[int], subject: int = 101) -> np.
 
 
 def write_uschad(
-    folder: Path, *, subject: int = 1, activity: int = 3, trial: int = 2
+    folder: Path, *, subject: int = 1, activity: int = 3, trial: int = 2, compressed: bool = True
 ) -> np.ndarray:
     values = random(activity).normal(size=(50, 6))
     path = folder / f"Subject{subject}" / f"a{activity}t{trial}.mat"
@@ -91,7 +91,7 @@ def write_uschad(
     savemat(
         path,
         fields | {"activity_numbr": str(activity), "sensor_readings": values},
-        do_compression=True,
+        do_compression=compressed,
     )
     return values
 

@@ -80,14 +80,14 @@ def test_ucihar_keeps_the_published_windows_of_each_subject(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("file", "change", "match"),
     [
-        ("y_train.txt", "1\n", r"y_train.txt has 1 labels for at least 3 windows"),
+        ("y_train.txt", "1\n", "y_train.txt has 1 lines for the 3 windows"),
         ("y_train.txt", "1\n2\n9\n", "y_train.txt, line 3: the label is 9, expected one of 1, 2"),
         ("subject_train.txt", "1\n1\n1.5\n", "the subjects must be whole numbers"),
         ("subject_train.txt", "1\n1\n1e300\n", "the subjects must be whole numbers"),
-        ("subject_train.txt", "1\n" * 4, "ends before line 4, or in the middle of it"),
+        ("subject_train.txt", "1\n" * 4, "y_train.txt has 3 lines for the 4 windows"),
         ("Inertial Signals/body_gyro_z_train.txt", None, "body_gyro_z_train.txt missing"),
         ("Inertial Signals/body_acc_y_train.txt", "1 2 3\n" * 3, "line 1: has 3 columns"),
-        ("Inertial Signals/body_acc_y_train.txt", "\n" * 3, "has blank lines"),
+        ("Inertial Signals/body_acc_y_train.txt", "\n" * 3, "has 0 lines for the 3 windows"),
     ],
 )  # fmt: skip
 def test_ucihar_files_must_fit_each_other(
@@ -213,3 +213,21 @@ def test_the_real_files_of_sisfall(tmp_path: Path) -> None:
             gravity.append(np.median(size))
     assert samples == 1_659_969
     assert np.median(gravity) == pytest.approx(1.0, abs=0.05)
+
+
+@pytest.mark.parametrize("dataset", ["usc-had", "mhealth", "motionsense"])
+def test_one_recording_under_two_spellings_is_refused(tmp_path: Path, dataset: str) -> None:
+    """A number with a zero before it is the same number."""
+    written = {
+        "usc-had": lambda: made.write_uschad(tmp_path, subject=3),
+        "mhealth": lambda: made.write_mhealth(tmp_path, [1] * 9, 3),
+        "motionsense": lambda: made.write_motionsense(tmp_path, subject=3),
+    }
+    written[dataset]()
+    (path,) = (place for place in tmp_path.rglob("*") if place.is_file())
+    copy = tmp_path / "copy" / path.relative_to(tmp_path)
+    again = "/".join(part.replace("3", "03", 1) for part in copy.parts[-2:])
+    again = again.replace("a03", "a3")
+    made.write(copy.parents[1] / again, "")
+    with pytest.raises(SourceError, match="have the names of one recording"):
+        open_recordings(dataset, tmp_path)

@@ -9,7 +9,7 @@ import pytest
 
 from pi_cache.errors import SourceError
 from pipeline.recordings import Recording, open_recordings
-from pipeline.recordings.geneactiv_bin import CHANNELS
+from pipeline.recordings.geneactiv_bin import CHANNELS, read_bin, read_bin_part
 from tests.recordings import made
 from tests.shared import shared_data
 
@@ -76,6 +76,25 @@ def test_a_page_that_is_damaged_is_missing_and_no_other(tmp_path: Path, damage: 
     assert np.isnan(recording.values[300:600]).all()
     first = text[: text.index(digits)].count("\n") + 1
     assert recording.notes[0] == f"1 damaged pages are NaN, the first in line {first}"
+
+
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+def test_a_part_of_a_file_is_that_part_of_the_whole(tmp_path: Path, mark: str) -> None:
+    """Over pages, one of them damaged, to the last, which is cut; headers differ in length."""
+    samples = made.geneactiv_samples(12)
+    text = mark + made.geneactiv_text(samples).rstrip("\n")[:-1300]
+    text = text.replace(made.hexadecimal(samples[600:900]), "0123")
+    path = made.write(tmp_path / "a.bin", text)
+    channels = ("z", "temperature", "x")
+    whole = read_bin(path, channels).values
+    assert len(whole) == 11 * 300 + 191
+    for start, stop in [(0, 1), (0, 300), (299, 301), (450, 950), (3000, 3400), (3300, 9999)]:
+        part = read_bin_part(path, channels, start, stop)
+        np.testing.assert_array_equal(part, whole[start:stop])
+    np.testing.assert_array_equal(read_bin_part(path, channels, 0, 9999), whole)
+    path.write_bytes(path.read_bytes().replace(b"Temperature:20\n", b"Temperature:20.25\n", 1))
+    changed = read_bin_part(path, channels, 3000, 3300)  # pages lie elsewhere now
+    np.testing.assert_array_equal(changed, whole[3000:3300])
 
 
 def test_missing_pages_leave_a_gap_in_the_times(tmp_path: Path) -> None:
@@ -203,3 +222,13 @@ def test_the_real_recording() -> None:
             raw = [int(page[start + k : start + k + 3], 16) for k in (0, 3, 6)]
             numbers.append([value - 4096 if value > 2047 else value for value in raw])
     np.testing.assert_array_equal(recording.values, acceleration(np.array(numbers)))
+
+
+def test_files_of_nobody_count_as_people_and_that_is_told(tmp_path: Path) -> None:
+    for name, code in (("mon", ""), ("tue", ""), ("wed", "P1")):
+        text = made.geneactiv_text(made.geneactiv_samples(1), subject=code)
+        made.write(tmp_path / f"{name}.bin", text)
+    recordings = open_recordings("geneactiv", tmp_path)
+    assert recordings.subjects == ("mon", "tue", "P1")
+    (note,) = recordings.notes
+    assert note.startswith("2 files have no Subject Code, so each counts as a person of its own")

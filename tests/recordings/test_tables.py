@@ -12,8 +12,10 @@ import numpy as np
 import pytest
 
 from pi_cache.errors import SourceError
-from pipeline.recordings import Recordings, open_recordings, parquet
+from pi_cache.sampling.windows import Window
+from pipeline.recordings import Recordings, columns, open_recordings, parquet
 from pipeline.recordings import text as text_module
+from pipeline.sources import open_source
 from tests.recordings import made
 from tests.shared import shared_data
 
@@ -255,3 +257,53 @@ def test_a_real_table_of_daphnet() -> None:
     assert recording.labels.tolist() == [int(row[10]) for row in rows]
     assert recording.subject == "S06R02E0"
     assert recording.rate == pytest.approx(64, rel=0.01)
+
+
+@pytest.mark.parametrize("blank", ["", "\n"])
+def test_rows_of_others_between_are_a_gap_unless_times_tell(tmp_path: Path, blank: str) -> None:
+    """Two runs of A with one of B between: which samples of A follow each other is not known."""
+    order = "AAAAAABBBBBBAAAAAA"
+    rows = [f"{k / 10},{k},{who}\n" for k, who in enumerate(order)]
+    rows.insert(3, blank)  # a blank line within a run parts nothing
+    made.write(tmp_path / "one.csv", "t,x,who\n" + "".join(rows))
+    named = {"values": ["x"], "subject": "who", "rate": 10.0}
+    first, second = open_recordings("table", tmp_path, **named)
+    assert (first.seams, second.seams) == ((6,), ())
+    assert any("other rows stand between 2 runs of its rows" in note for note in first.notes)
+    timed = open_recordings("table", tmp_path, time="t", **named).read(0)
+    assert timed.seams == ()
+    assert timed.times is not None
+    for options, starts in (
+        ({}, [0, 3, 6, 9]),
+        ({"gaps": "bridge"}, [0, 3, 6, 9]),
+        ({"gaps": "bridge", "step": 2}, [0, 2, 4, 6, 8]),
+        ({"step": 2}, [0, 2, 6, 8]),
+        ({"time": "t", "step": 2}, [0, 2, 6, 8]),
+    ):
+        given = {"values": "x", "subject": "who", "rate": "10", "window": 3, "step": 3} | options
+        source = open_source(f"table:{tmp_path}", **given)
+        mine = [Window.parse(name).start for name in source.ids if "#A@" in name]
+        assert mine == starts, options
+
+
+def test_subjects_in_turns_are_found_by_their_lines(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rows of others are passed over, near or far; lines keep their numbers."""
+    who = made.random(3).choice(["A", "B", "C"], 200)
+    rows = [f"{k},{name}\n" for k, name in enumerate(who)]
+    path = made.write(tmp_path / "a.csv", "x,who\n" + "".join(rows))
+    named = {"values": ["x"], "subject": "who", "rate": 10.0}
+    for near, block in ((1 << 16, 1 << 20), (8, 1 << 20), (8, 50), (1 << 16, 50)):
+        monkeypatch.setattr(columns, "NEAR", near)
+        monkeypatch.setattr(text_module, "BLOCK", block)
+        for recording in open_recordings("table", tmp_path, **named):
+            mine = np.flatnonzero(who == recording.subject)
+            np.testing.assert_array_equal(recording.values[:, 0], mine)
+            assert recording.seams == tuple(np.flatnonzero(np.diff(mine) > 1) + 1)
+    recordings = open_recordings("table", tmp_path, **named)
+    last = int(np.flatnonzero(who == "B")[-1])
+    wrong = path.read_text().replace(f"\n{last},B", f"\n{'-' * len(str(last))},B")
+    path.write_text(wrong)
+    with pytest.raises(SourceError, match=f"line {last + 2}: x is '-+', expected a number"):
+        recordings.read([entry.subject for entry in recordings.entries].index("B"))

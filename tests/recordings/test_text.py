@@ -108,7 +108,7 @@ BAD = {
     "nothing": (b"", THREE, "has no rows of numbers"),
     "a cut line alone": (b"1 2 3", THREE, r"has no rows of numbers \(the last line has no end"),
     "a long line": (b"1 2 3\n" + b"4 " * (1 << 20), THREE, "line 2: is longer than"),
-    "a long line that ends": (b"4 " * (1 << 20) + b"\n", THREE, "line 1: has 1048576 columns"),
+    "a long line that ends": (b"4 " * (1 << 20) + b"\n", THREE, "line 1: is longer than"),
     "no ending": (
         b"1,2;\n3,4\n5,6;\n",
         Form(columns=2, delimiter=b",", ending=b";"),

@@ -268,6 +268,20 @@ def test_short_runs_of_missing_values_are_filled(longest: int, expected: list[fl
     assert np.isnan(values[2, 0]), "the original stays"
 
 
+@pytest.mark.parametrize("rule", ["none", "thin:2", "mean:2", "linear:5", "linear:13"])
+@pytest.mark.parametrize("gaps", ["cut", "bridge"])
+def test_a_sample_of_unknown_time_follows_nothing(rule: str, gaps: str) -> None:
+    times = np.arange(60) / 10
+    times[[0, 20, 21, 59]] = NAN
+    rec = recording(samples=60, times=times, values=np.ones((60, 2)), labels=np.full(60, 7))
+    chosen = spec(resample=rule, gaps=gaps, step=1)
+    found = cut(make_series(rec, chosen, FACTS), chosen, labelled=True)
+    assert len(found) > 8
+    spans = list(zip(found.starts.tolist(), (found.starts + found.lengths).tolist(), strict=True))
+    over = [start <= k < stop for start, stop in spans for k in (0, 20, 21, 59)]
+    assert any(over) == (gaps == "bridge")
+
+
 def test_filling_is_a_rule_of_the_spec() -> None:
     values = np.arange(20.0).reshape(10, 2)
     values[4, 0] = NAN

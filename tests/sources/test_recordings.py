@@ -7,6 +7,7 @@ import math
 import pickle
 import shutil
 import tarfile
+import unicodedata
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -16,12 +17,12 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from pi_cache.errors import MismatchedStores, SourceError, UnknownSource
+from pi_cache.errors import LeakageError, MismatchedStores, SourceError, UnknownSource
 from pi_cache.reader import open_store
 from pi_cache.sampling.folds import leave_one_group_out
 from pi_cache.sampling.joins import open_together
 from pi_cache.sampling.leakage import check_leakage
-from pi_cache.sampling.windows import Window, intervals_of
+from pi_cache.sampling.windows import Window
 from pi_cache.specs import Status, StoreSpec
 from pipeline.build import build
 from pipeline.cli import cli
@@ -30,7 +31,7 @@ from pipeline.recipes import find_recipe
 from pipeline.recordings import DATASETS, open_recordings
 from pipeline.recordings import pamap2 as p
 from pipeline.recordings.base import Recordings
-from pipeline.report import explain_sample, explanation_lines
+from pipeline.reports.explain import explain_sample, explanation_lines
 from pipeline.sources import (
     KINDS,
     Source,
@@ -147,7 +148,7 @@ WRITTEN: dict[str, tuple[Callable[[Path], object], dict[str, Any], str, str, str
     "geneactiv": (write_geneactiv, {}, "in/x.bin@000000+10@50Hz", "x", ""),
     "table": (
         write_table,
-        {"values": "ax", "label": "what", "subject": "who", "rate": "10"},
+        {"values": "ax", "label": "what", "subject": "who", "rate": "10", "gaps": "bridge"},
         "a/one.csv#0@000000+10@10Hz",
         "0",
         "walk",
@@ -178,7 +179,7 @@ def test_every_data_set_is_a_source_of_its_windows(tmp_path: Path, kind: str) ->
 
 
 def reader_options(options: dict[str, Any]) -> dict[str, Any]:
-    named = {name: value for name, value in options.items() if name != "missing"}
+    named = {name: value for name, value in options.items() if name not in ("missing", "gaps")}
     if "values" in named:
         named |= {"values": [named["values"]], "rate": float(named["rate"])}
     return named
@@ -325,6 +326,59 @@ def test_a_scale_is_fitted_on_the_stated_part_alone(sisfall: Path) -> None:
     assert any("test on none of them" in note for note in source.notes)
 
 
+def test_copies_under_two_names_are_told(tmp_path: Path) -> None:
+    def told() -> list[str]:
+        notes = open_source(f"sisfall:{tmp_path}", window=10, step=10).notes
+        return [note for note in notes if "have the values" in note]
+
+    made.write_sisfall(tmp_path, "F02_SA01_R01", rows=41)
+    made.write_sisfall(tmp_path, "F02_SA02_R01", rows=42)
+    assert told() == []
+    data = (tmp_path / "SA01" / "F02_SA01_R01.txt").read_bytes()
+    (tmp_path / "SA02" / "F03_SA02_R07.txt").write_bytes(data)
+    (note,) = told()
+    assert note.startswith(
+        "4 windows have the values of one of another recording, such as F03_SA02"
+    )
+    assert "F02_SA01_R01.txt@000000+10@200Hz: never train on one" in note
+
+
+def test_notes_of_one_kind_are_told_once(tmp_path: Path) -> None:
+    for subject in (1, 2, 12):
+        rows = made.table(made.write_mhealth(tmp_path, [3] * 20, subject), "\t")
+        text = rows if subject == 12 else rows.removesuffix("\n")
+        made.write(tmp_path / f"mHealth_subject{subject}.log", text)
+    notes = open_source(f"mhealth:{tmp_path}", window=5, step=5).notes
+    assert sum("the last line has no end" in note for note in notes) == 1
+    assert notes[0].startswith("mHealth_subject1.log: the last line has no end")
+    assert notes[0].endswith("(and 1 recordings more alike)")
+
+
+def test_a_name_in_pieces_is_the_same_id(tmp_path: Path) -> None:
+    """Macs may write the letters of Hangul apart."""
+    ids = []
+    for place, form in (("one", "NFC"), ("two", "NFD")):
+        name = unicodedata.normalize(form, "홍길동")
+        folder = tmp_path / place
+        made.write(folder / name / f"{name}.csv", "x\n" + "1\n2\n3\n" * 9)
+        options = {"values": "x", "rate": 5, "subject_from": "folder", "subjects": "홍길동"}
+        source = open_source(f"table:{folder}", window=5, step=5, **options)
+        assert set(source.groups) == {"홍길동"}
+        ids.append(source.ids)
+    assert ids[0] == ids[1]
+
+
+def test_usual_options_of_readers_are_kept_too(tmp_path: Path) -> None:
+    made.write_motionsense(tmp_path / "motion")
+    write_geneactiv(tmp_path / "wrist")
+    options = {"window": 10, "step": 10}
+    assert (
+        open_source(f"motionsense:{tmp_path / 'motion'}", **options).options["sensor"] == "motion"
+    )
+    source = open_source(f"geneactiv:{tmp_path / 'wrist'}", **options)
+    assert source.options["channels"] == ["x", "y", "z"] == list(source.channels)
+
+
 # Reading.
 
 
@@ -359,6 +413,42 @@ def test_what_is_kept_in_memory_is_bounded(sisfall: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(windowreader, "KEPT_BYTES", 1)
     arrays(source)
     assert len(kept.series) == 1, "the last one stays"
+
+
+@pytest.mark.parametrize("stretch", [64, 299, 300, 10_000])
+def test_a_worker_parses_the_pages_of_its_windows_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stretch: int
+) -> None:
+    made.write(tmp_path / "a.bin", made.geneactiv_text(made.geneactiv_samples(9)))
+    text = made.geneactiv_text(made.geneactiv_samples(4, seed=1), numbers=[0, 1, 5, 6])
+    made.write(tmp_path / "b.bin", text)
+    monkeypatch.setattr(windowreader, "STRETCH", stretch)
+    options = {"window": 70, "step": 41, "scale": "fitted:zscore", "fit_on": "subjects:a"}
+    source = open_source(f"geneactiv:{tmp_path}", **options)
+    kept = arrays(source)
+    starts = [Window.parse(name).start for name in source.ids if name.startswith("b")]
+    assert not any(530 < start < 600 for start in starts), "none spans the gap"
+    monkeypatch.setattr(windowreader, "_KEPT", windowreader._Kept())
+    whole: list[int] = []
+    monkeypatch.setattr(Recordings, "read", lambda self, k: whole.append(k))
+    for first in range(0, len(source), 50):
+        part = pickle.loads(pickle.dumps(source[first : first + 50]))
+        np.testing.assert_array_equal(arrays(part), kept[first : first + 50])
+    assert whole == []
+
+
+def test_a_recording_too_large_to_keep_is_not_kept_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made.write(tmp_path / "a.bin", made.geneactiv_text(made.geneactiv_samples(9)))
+    kept = windowreader._Kept()
+    monkeypatch.setattr(windowreader, "_KEPT", kept)
+    usual = open_source(f"geneactiv:{tmp_path}", window=70, step=41)
+    assert kept.nbytes == 9 * 300 * (3 + 1) * 8  # three channels, and the numbers of samples
+    monkeypatch.setattr(windowreader, "KEPT_BYTES", 10_000)
+    source = open_source(f"geneactiv:{tmp_path}", window=70, step=41)
+    assert not kept.series
+    np.testing.assert_array_equal(arrays(source), arrays(usual))
 
 
 def test_a_recording_that_changes_meanwhile_is_noticed(
@@ -517,8 +607,12 @@ def test_real_recordings_to_folds(real: Path, tmp_path: Path) -> None:
     assert [len(fold.test) for fold in folds] == [
         sum(count for name, count in expected.items() if subject in name) for subject in folds.names
     ]
-    checked = check_leakage(folds, joined, intervals=intervals_of(joined))
-    assert checked == ("groups", "overlapping windows")
+    with pytest.raises(LeakageError, match=r"fold SA01: scale and test share 1 parts .*\(SA01\)"):
+        check_leakage(folds, joined)
+    (fair,) = leave_one_group_out(joined, always_train=["SA01", "SA02"])
+    assert fair.test.tolist() == folds[2].test.tolist()
+    known = ("groups", "overlapping windows", "parts of a fitted scale")
+    assert check_leakage(fair, joined) == check_leakage(fair, store) == known
 
     document = explain_sample(store, 41)["window"]
     entry = next(e for e in open_recordings("sisfall", real).entries if e.subject == "SA01")
