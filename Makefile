@@ -35,7 +35,7 @@ endif
 
 # giotto-tda pins numpy < 2, so it lives in an environment of its own.
 test-giotto: .venv-giotto/test.done
-	.venv-giotto/bin/python $(PYTEST) tests/pipeline/test_engines.py
+	.venv-giotto/bin/python $(PYTEST) tests/pipeline/test_engines.py tests/pipeline/test_delays.py
 
 # Root is needed for cut power and full disks; what cannot run here is named in the table.
 soak: $(VENV)/test.done
@@ -55,6 +55,7 @@ bench: .venv-giotto/test.done
 	.venv-giotto/bin/python -m benchmarks.plan
 	.venv-giotto/bin/python -m benchmarks.build_rate
 	.venv-giotto/bin/python -m benchmarks.first_touch
+	.venv-giotto/bin/python -m benchmarks.wearables
 
 clean:
 	rm -rf .venv .venv-newest .venv-giotto
@@ -67,12 +68,12 @@ $(VENV)/demo.done: pyproject.toml | $(VENV)/bin/python
 	touch $@
 
 $(VENV)/test.done: pyproject.toml constraints.txt | $(VENV)/bin/python
-	$(VENV)/bin/python $(PIP) -e ".[pipeline,gudhi,plots,cluster,train,test]"
+	$(VENV)/bin/python $(PIP) -e ".[pipeline,gudhi,plots,parquet,cluster,train,huggingface,test]"
 	touch $@
 
 .venv-newest/test.done: pyproject.toml
 	$(NEWEST) -m venv .venv-newest
-	.venv-newest/bin/python $(PIP) -e ".[pipeline,gudhi,plots,cluster,test]"
+	.venv-newest/bin/python $(PIP) -e ".[pipeline,gudhi,plots,parquet,cluster,test]"
 	touch $@
 
 .venv-giotto/test.done: pyproject.toml

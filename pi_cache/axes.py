@@ -1,6 +1,9 @@
-"""Where the cells of an image lie on its two axes, in field units."""
+"""Where the cells of an image lie on its two axes: in field units, or in time."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +16,8 @@ NEEDED = {
     "persistence": ("grid", "persistence_range", "row_order"),
 }
 """Fields of the image spec that say where the cells of an axis lie."""
+TIME_AXES = ("time", "other_time")
+"""Rows and columns of a Gramian angular field."""
 
 
 def lower_edges(image: ImageSpec, axis: str) -> NDArray[np.float64]:
@@ -49,7 +54,12 @@ def missing_for(spec: StoreSpec, axis: str) -> list[str]:
 
 
 def stored_edges(spec: StoreSpec, axis: str) -> NDArray[np.float64]:
-    """As `cell_edges`. Raises InvalidSpec where the axis of an imported store is not known."""
+    """As `cell_edges`. Raises InvalidSpec where the axis of an imported store is not known.
+
+    So too for Gramian angular fields, whose axes are noted in the store: see `noted_edges`.
+    """
+    if spec.gramian is not None:
+        raise InvalidSpec(f"Gramian angular fields have no axis of {axis}; see Store.axis")
     missing = missing_for(spec, axis)
     if missing:
         raise InvalidSpec(
@@ -57,6 +67,27 @@ def stored_edges(spec: StoreSpec, axis: str) -> NDArray[np.float64]:
             " these imported images; import them again with --recipe, or with --given for each"
         )
     return cell_edges(spec.image, axis)
+
+
+def time_note(size: int, extent: float, unit: str) -> dict[str, Any]:
+    """Where the `size` cells of a Gramian angular field lie on its axes, as a store says it.
+
+    extent: length of a window in the unit: `second`, `sample`, or `window` where lengths vary.
+    """
+    edges = (np.arange(size) * extent / size).tolist()
+    return {
+        "lower_cell_edges": dict.fromkeys(TIME_AXES, edges),
+        "cell_width": dict.fromkeys(TIME_AXES, extent / size),
+        "unit": unit,
+    }
+
+
+def noted_edges(note: Mapping[str, Any], axis: str) -> NDArray[np.float64]:
+    """Lower edge of each cell along an axis that a store has noted. Raises InvalidSpec."""
+    edges = note.get("lower_cell_edges", {})
+    if axis not in edges:
+        raise InvalidSpec(f"axis must be {' or '.join(TIME_AXES)}, got {axis!r}")
+    return np.asarray(edges[axis], np.float64)
 
 
 def _range(image: ImageSpec, axis: str) -> tuple[float, float]:

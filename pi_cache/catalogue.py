@@ -134,14 +134,17 @@ def unique(key_prefix: str, names: Iterable[str]) -> str | None:
 
 
 def nearest(root: str | Path, spec: StoreSpec) -> tuple[Entry, dict[str, tuple[Any, Any]]] | None:
-    """The computed store that differs in the fewest fields, and those: (there, asked for)."""
+    """The computed store that differs in the fewest fields, and those: (there, asked for).
+
+    One of another representation is further than any of the same one.
+    """
     found = [
         (entry, differences(entry.spec, spec))
         for entry in stores(root)
         if entry.spec is not None and entry.state in ("finished", "unfinished")
         if entry.spec.origin is None
     ]
-    return min(found, key=lambda pair: len(pair[1]), default=None)
+    return min(found, key=lambda pair: ("representation" in pair[1], len(pair[1])), default=None)
 
 
 def with_diagrams(root: str | Path, spec: StoreSpec) -> Path | None:

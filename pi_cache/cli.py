@@ -6,7 +6,7 @@ import sys
 
 import click
 
-from pi_cache.commands import check, keep, legacy, look, mend, split
+from pi_cache.commands import check, export, keep, legacy, look, mend, split
 from pi_cache.commands.options import CONTEXT, say
 from pi_cache.errors import PiCacheError
 
@@ -30,6 +30,7 @@ for _command in (
     check.verify_store,
     mend.repair_store,
     legacy.import_images,
+    export.export_store,
     split.show_folds,
     split.show_join,
 ):

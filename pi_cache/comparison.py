@@ -15,6 +15,9 @@ from pi_cache.specs import StoreSpec, differences
 Pairs = Mapping[str, tuple[Any, Any]]
 
 
+TYPES = {f"{part}.{name}" for part in ("image", "gramian") for name in ("dtype", "rounding")}
+
+
 @dataclass(frozen=True, slots=True)
 class Comparison:
     """fields: of the key, by dotted name, with both values. beside: what is no part of the key.
@@ -39,7 +42,9 @@ class Comparison:
         if not self.fields:
             where = sorted({name.partition(".")[0] for name in self.beside})
             return f"the numbers are the same: what differs is {', '.join(where)}"
-        if self.fields.keys() <= {"image.dtype", "image.rounding"}:
+        if self.fields.keys() == {"representation"}:
+            return "other images of the same samples: they join"
+        if self.fields.keys() <= TYPES:
             return "only the type of the stored images differs"
         if parts == {"image"}:
             return "only the images differ: the diagrams are the same"
@@ -58,7 +63,12 @@ def compare(one: Entry, other: Entry) -> Comparison:
     beside = _pairs(field_values(mine), field_values(theirs))
     if one.manifest is not None and other.manifest is not None:
         beside |= _pairs(_built(one.manifest), _built(other.manifest))
-    beside = {name: pair for name, pair in beside.items() if name not in fields}
+    apart = {"algorithm", *mine.parts, *theirs.parts} if "representation" in fields else set()
+    beside = {
+        name: pair
+        for name, pair in beside.items()
+        if name not in fields and name.partition(".")[0] not in apart
+    }
     if fields or any(name.partition(".")[0] in ("layout", "arrays") for name in beside):
         beside.pop("digest", None)  # of other files
     return Comparison(fields, beside, None not in (one.manifest, other.manifest))

@@ -101,3 +101,7 @@ class AlreadyPublished(PiCacheError, FileExistsError):
     def __init__(self, message: str, paths: tuple[Path, ...] = ()) -> None:
         super().__init__(message)
         self.paths = paths
+
+
+class StaleImages(PiCacheError, ValueError):
+    """Augmentations that stored images do not follow; says why, and what to do instead."""

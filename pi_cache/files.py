@@ -80,6 +80,27 @@ def publish_many(files: Mapping[Path, Buffer], *, temporary: Path) -> None:
         raise AlreadyPublished(f"{names}: exists with other bytes", conflicts)
 
 
+def publish_blocks(
+    path: Path, blocks: Callable[[], Iterable[Buffer]], *, temporary: Path
+) -> tuple[int, str]:
+    """Make `path` hold blocks one after the other, durably: a file that memory need not hold.
+
+    blocks: called again where writing has to begin anew. Returns size and SHA-256. Raises
+    AlreadyPublished when the name is taken by other bytes, and as `publish_many`.
+    """
+    make_directory(temporary)
+    make_directory(path.parent)
+    name, size, sha256 = _stage_blocks(temporary, blocks)
+    try:
+        holds = _link(name, path, (size, sha256))
+    finally:
+        _discard(name)
+    if not holds:
+        raise AlreadyPublished(f"{path}: exists with other bytes", (path,))
+    sync_directory(path.parent)
+    return size, sha256
+
+
 def in_threads(function: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
     """The function of every item, in order; hashing and reading leave Python's lock alone."""
     from concurrent.futures import ThreadPoolExecutor  # not for readers, who import this too
@@ -285,32 +306,47 @@ def listing(folder: Path) -> list[Path]:
 
 def _write_temporary(folder: Path, data: Buffer) -> Path:
     """A new file with these bytes, on the disk and not only in the page cache."""
+    return _stage_blocks(folder, lambda: (data,), hashed=False)[0]
+
+
+def _stage_blocks(
+    folder: Path, blocks: Callable[[], Iterable[Buffer]], *, hashed: bool = True
+) -> tuple[Path, int, str]:
+    """As `_write_temporary`, of blocks, with their size and SHA-256 ("" unless hashed)."""
     for rewrite in range(REWRITES + 1):
         name = folder / f"{socket.gethostname()}.{os.getpid()}.{secrets.token_hex(8)}"
         try:
-            _write(name, data)
-            return name
+            return name, *_write(name, blocks(), hashed=hashed)
         except StorageFailed as error:
             if error.errno != errno.EEXIST:  # else it is that of another writer
                 _discard(name)
             if error.errno in FINAL or rewrite == REWRITES:
                 raise
+        except BaseException:  # what gives the blocks failed
+            _discard(name)
+            raise
     raise AssertionError("unreachable")
 
 
-def _write(name: Path, data: Buffer) -> None:
-    rest = memoryview(data).cast("B")
+def _write(name: Path, blocks: Iterable[Buffer], *, hashed: bool) -> tuple[int, str]:
+    size, sha256 = 0, hashlib.sha256()
     with _opened(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL) as handle:
-        while len(rest):
-            written = _call("write", name, handle, rest)
-            if not written:
-                raise failure(StorageFailed, errno.EIO, f"{name}: write stored nothing")
-            rest = rest[written:]
+        for data in blocks:
+            rest = memoryview(data).cast("B")
+            size += len(rest)
+            if hashed:
+                sha256.update(rest)
+            while len(rest):
+                written = _call("write", name, handle, rest)
+                if not written:
+                    raise failure(StorageFailed, errno.EIO, f"{name}: write stored nothing")
+                rest = rest[written:]
         _call("fsync", name, handle, tries=1)
+    return size, sha256.hexdigest() if hashed else ""
 
 
-def _link(name: Path, path: Path, data: Buffer) -> bool:
-    """Whether `path` holds `data` after linking, whatever `link` replied."""
+def _link(name: Path, path: Path, data: Buffer | tuple[int, str]) -> bool:
+    """Whether `path` holds `data` (or size and SHA-256 of it), whatever `link` replied."""
     for _ in range(ATTEMPTS):
         failure: OSError | None = None
         try:
@@ -326,7 +362,9 @@ def _link(name: Path, path: Path, data: Buffer) -> bool:
     return False
 
 
-def _holds(path: Path, data: Buffer) -> bool:
+def _holds(path: Path, data: Buffer | tuple[int, str]) -> bool:
+    if isinstance(data, tuple):
+        return difference(path, *data) is None
     rest = memoryview(data).cast("B")
     if is_folder(path):
         return False

@@ -13,10 +13,17 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from pi_cache.axes import cell_edges, cell_width, missing_for
+from pi_cache.axes import TIME_AXES, cell_edges, cell_width, missing_for, time_note
 from pi_cache.errors import InvalidSpec, SourceError
-from pi_cache.shards import CODECS, ShardFormat
-from pi_cache.specs import DTYPES, ImageSpec, Status, StoreSpec
+from pi_cache.shards import CODECS, POINT_CODEC, ShardFormat
+from pi_cache.specs import (
+    DTYPES,
+    VALUE_RANGE,
+    GramianSpec,
+    ImageSpec,
+    Status,
+    StoreSpec,
+)
 
 POINT_CHUNK = 16_384
 SMALL_ROW = 512
@@ -75,6 +82,8 @@ class Column:
 
     shape, dimensions: length and name of each axis after the sample axis. fill: what a missing
     row reads as; None is NaN for floats and 0 otherwise. ragged: rows are points, not samples.
+    codec: of points `blosc-zstd`; "" where it follows from the layout, and of the points of older
+    stores, which are `blosc-lz4`.
     """
 
     name: str
@@ -84,6 +93,7 @@ class Column:
     fill: int | None = None
     attributes: Mapping[str, Any] = field(default_factory=dict)
     ragged: bool = False
+    codec: str = ""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "shape", tuple(int(n) for n in self.shape))
@@ -92,6 +102,8 @@ class Column:
             raise InvalidSpec(f"Column: name must be a plain word, got {self.name!r}")
         if not isinstance(self.fill, int | None) or not isinstance(self.ragged, bool):
             raise InvalidSpec(f"{self.name}: fill must be a whole number or None, ragged a bool")
+        if self.codec not in ("", POINT_CODEC) or (self.codec and not self.ragged):
+            raise InvalidSpec(f"{self.name}: codec must be {POINT_CODEC}, of points only")
         if not isinstance(self.attributes, Mapping):
             raise InvalidSpec(f"{self.name}: attributes must be names and values")
         if self.dtype not in COLUMN_DTYPES:
@@ -110,18 +122,21 @@ class Column:
         return np.dtype(self.dtype).itemsize * math.prod(self.shape)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values."""
-        return asdict(self) | {
+        """Plain JSON values. No codec is left out, so that older digests stay as they are."""
+        document = asdict(self) | {
             "shape": list(self.shape),
             "dimensions": list(self.dimensions),
             "attributes": dict(self.attributes),
         }
+        if not self.codec:
+            del document["codec"]
+        return document
 
     def shard_format(self, layout: Layout) -> ShardFormat:
         """Shape and codecs of this column's shards. Raises InvalidSpec where they are too large."""
         rows, chunk, codec = layout.shard_samples, layout.chunk_samples, layout.codec
         if self.ragged:
-            rows, chunk, codec = layout.point_capacity, POINT_CHUNK, "blosc-lz4"
+            rows, chunk, codec = layout.point_capacity, POINT_CHUNK, self.codec or "blosc-lz4"
         elif self.row_bytes < SMALL_ROW:
             chunk, codec = rows, "blosc-lz4"
         try:
@@ -144,7 +159,14 @@ def standard_columns(
     """
     columns = (
         *_drawn_columns(image, channels, AXES),
-        Column(name="points", shape=(2,), dtype=points, dimensions=("coordinate",), ragged=True),
+        Column(
+            name="points",
+            shape=(2,),
+            dtype=points,
+            dimensions=("coordinate",),
+            ragged=True,
+            codec=POINT_CODEC,
+        ),
         Column(name="offsets", shape=(channels + 1,), dtype="int64", dimensions=("end",), fill=-1),
     )
     return columns if inputs is None else (*columns, inputs)
@@ -162,7 +184,6 @@ def _drawn_columns(image: ImageSpec, channels: int, axes: Sequence[str]) -> tupl
         "lower_cell_edges": {name: cell_edges(image, name).tolist() for name in axes},
         "cell_width": {name: cell_width(image, name) for name in axes},
     }
-    codes = {"codes": {status.name: int(status) for status in Status}}
     return (
         Column(
             name="images",
@@ -171,14 +192,43 @@ def _drawn_columns(image: ImageSpec, channels: int, axes: Sequence[str]) -> tupl
             dimensions=("channel", *AXES),
             attributes=note if axes else {},
         ),
-        Column(
-            name="status",
-            shape=(),
-            dtype="uint8",
-            dimensions=(),
-            fill=int(Status.NOT_COMPUTED),
-            attributes=codes,
-        ),
+        _status_column(),
+    )
+
+
+def gramian_columns(
+    gramian: GramianSpec,
+    channels: int,
+    *,
+    extent: float,
+    unit: str,
+    inputs: Column | None = None,
+) -> tuple[Column, ...]:
+    """`images` and `status`, and `inputs` when given: a Gramian angular field has no diagram.
+
+    channels: fields a sample. extent, unit: see `time_note`. Bytes say what they stand for.
+    """
+    size, note = gramian.pixels, time_note(gramian.pixels, extent, unit)
+    if gramian.dtype == "uint8":
+        note["byte_range"] = list(VALUE_RANGE)
+    images = Column(
+        name="images",
+        shape=(channels, size, size),
+        dtype=gramian.dtype,
+        dimensions=("channel", *TIME_AXES),
+        attributes=note,
+    )
+    return (images, _status_column()) if inputs is None else (images, _status_column(), inputs)
+
+
+def _status_column() -> Column:
+    return Column(
+        name="status",
+        shape=(),
+        dtype="uint8",
+        dimensions=(),
+        fill=int(Status.NOT_COMPUTED),
+        attributes={"codes": {status.name: int(status) for status in Status}},
     )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar, NamedTuple, Self
 
@@ -281,7 +281,9 @@ def merged(documents: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     """Statistics of several shards as one.
 
     Numbers and lists of one length are added; a name that starts with `min` or `max` keeps the
-    smallest or largest; mappings are merged name by name.
+    smallest or largest; mappings are merged name by name. `lowest` and `highest` are lists of pairs
+    (value, count): the smallest or largest value stays, with the counts of those that have it.
+    None is nothing.
     """
     total: dict[str, Any] = {}
     for document in documents:
@@ -290,13 +292,32 @@ def merged(documents: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     return total
 
 
+EXTREMES = {"lowest": min, "highest": max}
+"""Names of lists of extreme values with their counts."""
+
+
 def _merge(name: str, one: Any, other: Any) -> Any:
+    if one is None or other is None:
+        return other if one is None else one
     if isinstance(one, Mapping):
         return merged((one, other))
+    if name in EXTREMES:
+        return [_extreme(EXTREMES[name], a, b) for a, b in zip(one, other, strict=True)]
     if isinstance(one, list | tuple):
         return [_merge(name, a, b) for a, b in zip(one, other, strict=True)]
     choose = {"min": min, "max": max}.get(name[:3])
     return choose(one, other) if choose else one + other
+
+
+def _extreme(
+    choose: Callable[..., Any], one: Sequence[Any] | None, other: Sequence[Any] | None
+) -> list[Any] | None:
+    """The pair of the extreme value, or both counts with it."""
+    pairs = [pair for pair in (one, other) if pair is not None]
+    if not pairs:
+        return None
+    value = choose(value for value, _ in pairs)
+    return [value, sum(count for found, count in pairs if found == value)]
 
 
 def _parse_sealed(data: bytes, what: str) -> dict[str, Any]:

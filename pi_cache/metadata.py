@@ -16,6 +16,7 @@ from pi_cache import files
 from pi_cache.errors import CorruptStore, PiCacheError, StorageFailed
 from pi_cache.layout import Column
 from pi_cache.manifest import MALFORMED, StoreManifest
+from pi_cache.shards import POINT_CODEC
 
 GROUP = "data.zarr/zarr.json"
 LIMIT = 1 << 24
@@ -79,7 +80,7 @@ def _of_column(column: Column, manifest: StoreManifest) -> dict[str, Any]:
         "chunk_shape": [*above, form.chunk_rows, *column.shape],
         "codecs": [
             LITTLE if size > 1 else {"name": "bytes"},
-            *([] if form.codec == "none" else [_blosc(size)]),
+            *([] if form.codec == "none" else [_blosc(size, form.codec)]),
             CRC32C,
         ],
         "index_codecs": [LITTLE, CRC32C],
@@ -124,8 +125,9 @@ def _array(*, chunk_shape: list[int], **document: Any) -> dict[str, Any]:
     }
 
 
-def _blosc(typesize: int) -> dict[str, Any]:
-    configuration = {"typesize": typesize, "cname": "lz4", "shuffle": "shuffle"}
+def _blosc(typesize: int, codec: str = "blosc-lz4") -> dict[str, Any]:
+    name, shuffle = ("zstd", "bitshuffle") if codec == POINT_CODEC else ("lz4", "shuffle")
+    configuration = {"typesize": typesize, "cname": name, "shuffle": shuffle}
     return {"name": "blosc", "configuration": configuration}
 
 

@@ -9,6 +9,7 @@ reading of others where a read needs several, and ahead of who reads in order.
 from __future__ import annotations
 
 import errno
+import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from itertools import pairwise
@@ -20,12 +21,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from pi_cache import catalogue
-from pi_cache.axes import stored_edges
+from pi_cache.axes import noted_edges, stored_edges
 from pi_cache.errors import CorruptStore, InvalidSpec, StorageFailed
 from pi_cache.firsttouch import Check as Check
 from pi_cache.firsttouch import FirstTouch
 from pi_cache.layout import Column
 from pi_cache.manifest import StoreManifest
+from pi_cache.mapping import Mapping as Mapped
+from pi_cache.mapping import fits
 from pi_cache.rows import parse_indices, parse_output, read_only, runs
 from pi_cache.shardfile import REMEDY, ShardFile, located, most_open
 from pi_cache.shards import ShardFormat, decode_numbers, decode_strings
@@ -37,6 +40,8 @@ DENSE = 4
 """Diagram points are read as one range unless that is this many times what was asked for."""
 AHEAD = 8
 """Shards hashed ahead of who reads in order, half of them at a time."""
+UNWATCHED = 1.0
+"""Seconds for which `take` does not look again at files that it has read."""
 IN_ORDER = 3
 """Reads, each after the last row of the one before, that are no chance any more."""
 
@@ -68,6 +73,7 @@ class Store:
         self._formats = {c.name: c.shard_format(manifest.layout) for c in manifest.columns}
         self._open: dict[str, ShardFile] = {}
         self._names: dict[str, list[str]] = {}
+        self._mapped: dict[str, Mapped | None] = {}
         self._order: dict[str, tuple[int, int, int, int]] = {}
         fresh = range(manifest.shards if check == "first-touch" else 0)
         self._fresh = {name: set(fresh) for name in self._columns}
@@ -133,8 +139,11 @@ class Store:
     def axis(self, name: str) -> NDArray[np.float64]:
         """Lower cell edges along `birth` or `persistence`, in stored order and field units.
 
-        Raises InvalidSpec where those of imported images are not known.
+        Of Gramian angular fields along `time` or `other_time`, in the `unit` that the attributes of
+        `images` name. Raises InvalidSpec where those of imported images are not known.
         """
+        if self.spec.gramian is not None:
+            return noted_edges(self.column("images").attributes, name)
         return stored_edges(self.spec, name)
 
     @cached_property
@@ -185,6 +194,8 @@ class Store:
                 return out
             indices = np.arange(start, stop, step)
         rows = parse_indices(indices, len(self))
+        if out is None and (mapped := self._placed(name, rows, watch=True)):
+            return mapped.take(rows)
         out = parse_output(out, len(rows), shard.row_shape, shard.dtype)
         if (np.diff(rows) >= 0).all():
             self._read_rows(name, rows, out, None)
@@ -194,6 +205,26 @@ class Store:
             order = np.argsort(rows, kind="stable")
             self._read_rows(name, rows[order], out, order)
         return out
+
+    def take(self, name: str, rows: NDArray[np.intp]) -> NDArray[Any]:
+        """(n, ...) rows 0..N-1 as `read` gives them, for who takes rows of one store all the time.
+
+        Of a mapped store, who writes to a file that was read before goes unnoticed for a second:
+        looking at every file for every batch would cost a quarter of the time.
+        """
+        mapped = self._placed(name, rows, watch=False)
+        return self.read(name, rows) if mapped is None else mapped.take(rows)
+
+    def ahead(self, name: str, rows: NDArray[np.intp]) -> None:
+        """Ask the system for rows of a mapped store that `take` will soon come to."""
+        mapped = self._placed(name, rows, watch=False)
+        if mapped is not None:
+            mapped.ahead(rows)
+
+    def is_mapped(self, name: str) -> bool:
+        """Whether `take` finds the rows of an array in memory or on disk as they are, undecoded."""
+        self._row_format(name)
+        return self._mapping(name) is not None
 
     def read_all(self, name: str, *, out: NDArray[Any] | None = None) -> NDArray[Any]:
         """(N, ...) every row."""
@@ -324,6 +355,46 @@ class Store:
             names = self._files(name)[max(k, end) : k + AHEAD]
             end = k + AHEAD if self._touch.ahead(names) else end
         self._order[name] = since, stop, reads + 1, end
+
+    def _mapping(self, name: str) -> Mapped | None:
+        """The shards of an array as one in memory, None where they cannot be that."""
+        if name not in self._mapped:
+            form = self._row_format(name)
+            self._mapped[name] = Mapped(form, len(self)) if fits(form, len(self)) else None
+        return self._mapped[name]
+
+    def _placed(self, name: str, rows: NDArray[np.intp], *, watch: bool) -> Mapped | None:
+        """The mapping with the shards of these rows in it; None where there is none.
+
+        watch: look whether their files have changed, however short a time ago that was done.
+        """
+        mapped = self._mapping(name)
+        if mapped is None:
+            return None
+        if self.check == "always":
+            watch = True
+        elif not watch and time.monotonic() - mapped.seen > UNWATCHED:
+            if not all(self._place(name, k, mapped) for k in self._changed(name, mapped)):
+                return None
+            mapped.seen = time.monotonic()
+        if mapped.whole and not watch:
+            return mapped
+        touched = np.flatnonzero(np.bincount(rows // self.manifest.layout.shard_samples))
+        wanted = (k for k in touched.tolist() if watch or not mapped.holds(k))
+        return mapped if all(self._place(name, k, mapped) for k in wanted) else None
+
+    def _place(self, name: str, k: int, mapped: Mapped) -> bool:
+        """Have shard k in the mapping; False where it cannot be, and then none ever is."""
+        file = self._shard(name, k)
+        if mapped.holds(k, file.file) or mapped.place(k, file):
+            return True
+        self._mapped[name] = None
+        return False
+
+    def _changed(self, name: str, mapped: Mapped) -> list[int]:
+        """Shards in the mapping of which the file is another one now, or has been written to."""
+        paths = (self.path / listed for listed in self._files(name))
+        return [k for k, path in enumerate(paths) if mapped.holds(k) and mapped.is_old(k, path)]
 
     def _row_format(self, name: str) -> ShardFormat:
         """The format of an array that has a row for every sample. Raises InvalidSpec for others."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import mmap
 import os
 import resource
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from pi_cache.shards import (
     BLOSC_HEADER,
     CHECKSUM,
     ShardFormat,
+    Stored,
     check_block,
     decode_chunk,
     parse_index,
@@ -32,6 +34,9 @@ BLOCK = 1 << 22
 """Bytes hashed at a time: many, as a thread beside a busy one waits for Python each time."""
 CHANGES = 3
 """How often a file is hashed anew that changed while it was hashed."""
+
+TOGETHER = 1 << 19
+"""Bytes of chunks that lie back to back and are read by one call: few enough for a core's cache."""
 
 OPEN_SHARDS = 256
 """Shards of a store that are kept open at most; `most_open` may say fewer."""
@@ -102,13 +107,16 @@ class OpenFile:
     def read(self, start: int, size: int) -> bytes:
         """`size` bytes from position `start`. Raises CorruptStore when the file is shorter."""
         with typed(self.path):
-            data: bytes = files._call("pread", self.path, self.handle, size, start)
-            while len(data) < size:
-                place = start + len(data)
-                more = files._call("pread", self.path, self.handle, size - len(data), place)
-                if not more:
-                    raise CorruptStore(f"{self.path}: ends at byte {place}; {REMEDY}")
-                data += more
+            return self._read(start, size)
+
+    def _read(self, start: int, size: int) -> bytes:
+        data: bytes = files._call("pread", self.path, self.handle, size, start)
+        while len(data) < size:
+            place = start + len(data)
+            more = files._call("pread", self.path, self.handle, size - len(data), place)
+            if not more:
+                raise CorruptStore(f"{self.path}: ends at byte {place}; {REMEDY}")
+            data += more
         return data
 
 
@@ -136,25 +144,56 @@ class ShardFile:
             self._check_present(int(rows.max(initial=-1)) + 1)
             out[places] = self.view[rows]
             return
-        direct = isinstance(places, slice)
-        target = out[places] if direct else np.empty((len(rows), *out.shape[1:]), out.dtype)
-        self._decode_rows(rows, target)
-        if not direct:
-            out[places] = target
+        if isinstance(places, slice):
+            self._decode_rows(rows, out[places], None)
+        else:
+            self._decode_rows(rows, out, places)
 
-    def _decode_rows(self, rows: NDArray[np.intp], out: NDArray[Any]) -> None:
+    def _decode_rows(
+        self, rows: NDArray[np.intp], out: NDArray[Any], places: NDArray[np.intp] | None
+    ) -> None:
+        """Decode each chunk once, into `out` itself where its rows come there as they lie in it."""
+        if not len(rows):
+            return
         size = self.shard.chunk_rows
+        if size == 1:
+            spots = range(len(rows)) if places is None else places.tolist()
+            for data, spot in zip(self._chunks(rows.tolist()), spots, strict=True):
+                self._decode(data, out[spot : spot + 1])
+            return
         chunks = rows // size
         cuts = [0, *(np.flatnonzero(np.diff(chunks)) + 1).tolist(), len(rows)]
-        inside = rows - chunks * size
-        rising = np.concatenate(([0], np.cumsum(np.diff(rows) == 1))).tolist()
+        order = np.arange(len(rows)) if places is None else places
+        whole = self._whole(rows, order, cuts)
+        inside, first = rows - chunks * size, order[cuts[:-1]].tolist()
         scratch = self._scratch()
-        for k, a, b in zip(chunks[cuts[:-1]].tolist(), cuts[:-1], cuts[1:], strict=True):
-            if b - a == size and rising[b - 1] - rising[a] == size - 1:
-                self._decode(k, out[a:b])
+        chunk, blocks = as_blocks(scratch), as_blocks(out)
+        decoded = self._chunks(chunks[cuts[:-1]].tolist())
+        for data, place, direct, a, b in zip(
+            decoded, first, whole, cuts[:-1], cuts[1:], strict=True
+        ):
+            if direct:
+                self._decode(data, out[place : place + size])
+                continue
+            self._decode(data, scratch)
+            if b - a == size and inside[b - 1] - inside[a] == size - 1:  # all rows, as they lie
+                blocks[order[a:b]] = chunk
             else:
-                self._decode(k, scratch)
-                np.take(scratch, inside[a:b], axis=0, out=out[a:b], mode="clip")
+                blocks[order[a:b]] = chunk[inside[a:b]]
+
+    def _whole(
+        self, rows: NDArray[np.intp], spots: NDArray[np.intp], cuts: list[int]
+    ) -> list[bool]:
+        """Whether each part of ascending rows is a whole chunk that goes to rising spots."""
+        size = self.shard.chunk_rows
+        step = (np.diff(rows) == 1) & (np.diff(spots) == 1)
+        rising = np.concatenate(([0], np.cumsum(step)))
+        lengths = np.diff(cuts)
+        last = np.array(cuts[1:]) - 1
+        found: list[bool] = (
+            (lengths == size) & (rising[last] - rising[cuts[:-1]] == size - 1)
+        ).tolist()
+        return found
 
     def read_range(self, start: int, stop: int, out: NDArray[Any]) -> None:
         """Fill `out` with rows start..stop."""
@@ -163,26 +202,45 @@ class ShardFile:
             out[...] = self.view[start:stop]
             return
         size = self.shard.chunk_rows
-        for k in range(start // size, -(-stop // size)):
+        chunks = range(start // size, -(-stop // size))
+        for k, data in zip(chunks, self._chunks(chunks), strict=True):
             first, last = max(start, k * size), min(stop, (k + 1) * size)
             target = out[first - start : last - start]
             if last - first == size:
-                self._decode(k, target)
+                self._decode(data, target)
             else:
                 scratch = self._scratch()
-                self._decode(k, scratch)
+                self._decode(data, scratch)
                 target[...] = scratch[first - k * size : last - k * size]
 
     def _scratch(self) -> NDArray[Any]:
         return np.empty((self.shard.chunk_rows, *self.shard.row_shape), self.shard.dtype)
 
-    def _decode(self, k: int, out: NDArray[Any]) -> None:
-        offset, size = self.chunk_places[k]
-        if offset < 0:
-            raise CorruptStore(f"{self.file.path}: inner chunk {k} is missing")
-        data = self.file.read(offset, size)
-        with located(self.file.path):
+    def _decode(self, data: Stored, out: NDArray[Any]) -> None:
+        try:  # and no context manager, which would cost a tenth of a small chunk
             decode_chunk(data, self.shard, out)
+        except (CorruptStore, RuntimeError, ValueError) as error:
+            raise CorruptStore(f"{self.file.path}: {error}") from error
+
+    def _chunks(self, numbers: Sequence[int]) -> Iterator[Stored]:
+        """The stored bytes of these chunks, those that lie back to back read together."""
+        places = [self.chunk_places[k] for k in numbers]
+        done = 0
+        with typed(self.file.path):
+            while done < len(places):
+                start, size = places[done]
+                if start < 0:
+                    raise CorruptStore(f"{self.file.path}: inner chunk {numbers[done]} is missing")
+                end, ready = start + size, done + 1
+                while ready < len(places) and places[ready][0] == end and end - start < TOGETHER:
+                    end += places[ready][1]
+                    ready += 1
+                data = self.file._read(start, end - start)
+                if ready == done + 1:
+                    yield data
+                else:
+                    yield from _cut(data, places[done:ready])
+                done = ready
 
     def _check_index(self) -> None:
         """Every chunk lies inside the file; so a damaged index reads no foreign bytes."""
@@ -220,6 +278,20 @@ class ShardFile:
     def _check_present(self, rows: int) -> None:
         if self.view is not None and rows > len(self.view):
             raise CorruptStore(f"{self.file.path}: inner chunk {rows - 1} is missing")
+
+
+def _cut(data: bytes, places: list[list[int]]) -> Iterator[Stored]:
+    """Parts of bytes that were read from the first place on; a memoryview has no crc32c."""
+    array = np.frombuffer(data, np.uint8)
+    start = places[0][0]
+    for offset, size in places:
+        yield array[offset - start : offset - start + size]
+
+
+def as_blocks(rows: NDArray[Any]) -> NDArray[np.void]:
+    """(n,) a view of rows (n, ...), each one block of bytes, which numpy moves much faster."""
+    size = rows.dtype.itemsize * math.prod(rows.shape[1:])
+    return np.ndarray((len(rows),), f"V{size}", buffer=rows, strides=(size,))
 
 
 def most_open() -> int:

@@ -8,6 +8,7 @@ crc32c. Chunks lie back to back and in order; those wholly beyond the last row a
 from __future__ import annotations
 
 import math
+import struct
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,11 +27,18 @@ RESIDUE = 0x48674BC7
 
 LZ4_LEVEL = 5
 BLOSC_HEADER = 16
+SIZES = struct.Struct("<3I")
+"""Bytes 4 to 15 of a Blosc header: decoded bytes, bytes of an inner block, encoded bytes."""
 NUMBER = 8
 """Bytes of a label."""
 STRING_PREFIX = 4
 """Bytes of the number before all strings of a table, and of the length before each."""
+Stored = bytes | NDArray[np.uint8]
+"""Bytes of a chunk as they lie in a file, or a part of them without a copy."""
 CODECS = ("blosc-lz4", "none")
+POINT_CODEC = "blosc-zstd"
+"""Of diagram points: their numbers repeat whole, which lz4 with its bytes shuffled cannot see."""
+ZSTD_LEVEL = 1
 
 CHUNK_LIMIT = 1 << 30
 """Bytes that an inner chunk has at most, decoded: what reading one sample can cost in memory."""
@@ -118,22 +126,21 @@ def parse_index(tail: bytes, shard: ShardFormat) -> NDArray[np.int64]:
     return np.frombuffer(tail[:-CHECKSUM], dtype="<u8").astype(np.int64).reshape(-1, 2)
 
 
-def decode_chunk(data: bytes, shard: ShardFormat, out: NDArray[Any]) -> None:
+def decode_chunk(data: Stored, shard: ShardFormat, out: NDArray[Any]) -> None:
     """Decode one inner chunk, checksum included, into the contiguous `out` (chunk_rows, ...).
 
     Raises CorruptStore when the checksum or the size is wrong.
     """
     if len(data) <= CHECKSUM or google_crc32c.value(data) != RESIDUE:
         raise CorruptStore("an inner chunk is damaged (crc32c)")
-    payload = memoryview(data)[:-CHECKSUM]
-    size = _unpacked_size(payload, len(payload)) if shard.codec == "blosc-lz4" else len(payload)
+    payload = memoryview(data)[:-CHECKSUM]  # type: ignore[arg-type]
+    size = len(payload) if shard.codec == "none" else _unpacked_size(payload, len(payload))
     if size != out.nbytes:
         raise CorruptStore(f"an inner chunk holds {size} bytes, expected {out.nbytes}")
-    target = out.reshape(-1).view(np.uint8)
-    if shard.codec == "blosc-lz4":
-        blosc.decompress(payload, target)
+    if shard.codec != "none":
+        blosc.decompress(payload, out)
     else:
-        target[:] = np.frombuffer(payload, dtype=np.uint8)
+        out.reshape(-1).view(np.uint8)[:] = np.frombuffer(payload, dtype=np.uint8)
 
 
 def decode(data: bytes, shard: ShardFormat, rows: int) -> NDArray[Any]:
@@ -162,6 +169,8 @@ def _full_chunk(rows: NDArray[Any], shard: ShardFormat) -> NDArray[Any]:
 def _encode_chunk(chunk: NDArray[Any], shard: ShardFormat) -> list[bytes]:
     if shard.codec == "blosc-lz4":
         data = blosc.compress(chunk.reshape(-1), b"lz4", LZ4_LEVEL, blosc.SHUFFLE)
+    elif shard.codec == POINT_CODEC:
+        data = blosc.compress(chunk.reshape(-1), b"zstd", ZSTD_LEVEL, blosc.BITSHUFFLE)
     else:
         data = chunk.tobytes()
     return [data, _checksum(data)]
@@ -198,7 +207,7 @@ def check_block(header: bytes, size: int, shard: ShardFormat) -> None:
     header: its first bytes. Blosc reads and writes as many bytes as its header says.
     """
     size -= CHECKSUM
-    unpacked = _unpacked_size(header, size) if shard.codec == "blosc-lz4" else size
+    unpacked = size if shard.codec == "none" else _unpacked_size(header, size)
     if unpacked != shard.chunk_bytes:
         raise CorruptStore(f"an inner chunk holds {unpacked} bytes, expected {shard.chunk_bytes}")
 
@@ -228,7 +237,7 @@ def _unpack(data: bytes) -> bytes:
 
 def _unpacked_size(header: bytes | memoryview, size: int) -> int:
     """Decoded bytes of a Blosc block of `size` bytes, which its header must say too."""
-    packed = int.from_bytes(header[12:16], "little")
+    unpacked, _, packed = SIZES.unpack_from(header, 4) if len(header) >= BLOSC_HEADER else (0, 0, 0)
     if size < BLOSC_HEADER or packed != size:
         raise CorruptStore(f"a Blosc block of {size} bytes says that it has {packed}")
-    return int.from_bytes(header[4:8], "little")
+    return int(unpacked)

@@ -52,7 +52,7 @@ from pi_cache.manifest import TABLE_SHARD, Blueprint, StoreManifest, is_as_writt
 from pi_cache.metadata import metadata_problems
 from pi_cache.root import STORES, ensure_root
 from pi_cache.shardfile import REMEDY, OpenFile, ShardFile, located
-from pi_cache.shards import check_table
+from pi_cache.shards import POINT_CODEC, ZSTD_LEVEL, check_table
 from pi_cache.specs import StoreSpec
 
 __all__ = [
@@ -247,6 +247,9 @@ def _create_table(group: zarr.Group, name: str, values: Any) -> None:
 def _codecs(codec: str, typesize: int) -> list[Any]:
     if codec == "none":
         return [Crc32cCodec()]
+    if codec == POINT_CODEC:
+        zstd = BloscCodec(cname="zstd", clevel=ZSTD_LEVEL, shuffle="bitshuffle", typesize=typesize)
+        return [zstd, Crc32cCodec()]
     blosc = BloscCodec(cname="lz4", clevel=5, shuffle="shuffle", typesize=typesize)
     return [blosc, Crc32cCodec()]
 

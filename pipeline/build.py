@@ -25,7 +25,7 @@ from pi_cache.ledger import Build, finish, missing_shards, records_of, take_back
 from pi_cache.manifest import StoreManifest, merged
 from pi_cache.reader import Store, open_store
 from pi_cache.root import check_root
-from pi_cache.specs import RETRIED, DiagramSpec, ImageSpec, Status, StoreSpec
+from pi_cache.specs import RETRIED, DiagramSpec, GramianSpec, ImageSpec, Status, StoreSpec
 from pipeline.engines import ENGINES, engine_of
 from pipeline.executors import EXECUTORS, granted_cores, single_threaded
 from pipeline.plan import Cost
@@ -124,11 +124,64 @@ def build(
     shards in all, the samples just done and the samples of this run; say with a line of talk.
     Raises any PiCacheError; what was finished is kept, and calling again goes on.
     """
-    options = options or Options()
     clock = Clock()
     with clock("identify"):
         spec = StoreSpec(source=source.spec(), diagram=diagram, image=image)
         spec = spec.replace(recipe=recorded_name(recipe, spec.diagram, spec.image))
+    return build_spec(
+        source,
+        spec,
+        root=root,
+        options=options,
+        following=following,
+        progress=progress,
+        say=say,
+        clock=clock,
+    )
+
+
+def build_gramian(
+    source: Source,
+    gramian: GramianSpec,
+    *,
+    root: Path,
+    options: Options | None = None,
+    progress: Progress | None = None,
+    say: Say = lambda text: None,
+) -> BuildReport:
+    """The finished store of Gramian angular fields of a source of signals; else as `build`."""
+    clock = Clock()
+    with clock("identify"):
+        spec = gramian_store(source, gramian)
+    return build_spec(
+        source, spec, root=root, options=options, progress=progress, say=say, clock=clock
+    )
+
+
+def gramian_store(source: Source, gramian: GramianSpec) -> StoreSpec:
+    """The spec of the store of these fields, with a size. Raises InvalidSpec where none fits."""
+    if source.sample == "signal":  # StoreSpec refuses other samples, in its own words
+        gramian = gramian.sized(source.shape[0])
+    return StoreSpec(source=source.spec(), gramian=gramian)
+
+
+def build_spec(
+    source: Source,
+    spec: StoreSpec,
+    *,
+    root: Path,
+    options: Options | None = None,
+    following: ImageSpec | None = None,
+    progress: Progress | None = None,
+    say: Say = lambda text: None,
+    clock: Clock | None = None,
+) -> BuildReport:
+    """The finished store of a spec, whatever it holds, made of its source; else as `build`.
+
+    clock: what has passed before, to be counted too.
+    """
+    options, clock = options or Options(), clock or Clock()
+    with clock("identify"):
         found = find_finished(root, spec, say, mend=True)
     if found is not None and not (options.retry and lost(found.manifest)):
         for line in differing_layout(found.manifest.blueprint, options):
@@ -138,12 +191,13 @@ def build(
             manifest=found.manifest, path=found.path, found=True, seconds=clock.total()
         )
     with clock("start_up"), single_threaded():
-        engine_of(spec.diagram)
+        if spec.gramian is None:
+            engine_of(spec.diagram)
         if catalogue.with_diagrams(root, spec) is None:
             check_size(source, spec)
         warm(spec)
     dataset_max = None
-    if image.normalise == "dataset-max":
+    if spec.image.normalise == "dataset-max":
         with clock("raw_store"):
             dataset_max = _dataset_max(source, spec, root, options, progress, say)
     with clock("prepare"):
@@ -172,7 +226,7 @@ def build(
     with clock("running"), _telling_what_is_kept(begun, say):
         results = _run(tasks, executor, workers, options.scheduler, kept, progress)
     with clock("finish"), _telling_what_is_kept(begun, say):
-        manifest = finish(begun, versions=library_versions(spec.diagram.engine))
+        manifest = finish(begun, versions=versions_of(spec))
     _say_lost(manifest, say)
     clock.seconds["shards"] = _span(results)
     clock.seconds["start_up"] += clock.seconds.pop("running") - clock.seconds["shards"]
@@ -390,12 +444,12 @@ def _dataset_max(
     return float(report.manifest.statistics["max_value"])
 
 
-def library_versions(engine: str) -> dict[str, str]:
-    """Versions of what computes, by name, for the record."""
+def versions_of(spec: StoreSpec) -> dict[str, str]:
+    """Versions of what computes a store, by name, for the record."""
     found = {}
-    for name in ("pi-cache", "numba", "scipy"):
+    for name in ("pi-cache", "numba", "scipy") if spec.gramian is None else ("pi-cache", "numba"):
         try:
             found[name] = version(name)
         except PackageNotFoundError:
             continue
-    return found | ENGINES[engine].versions()
+    return found if spec.gramian is not None else found | ENGINES[spec.diagram.engine].versions()

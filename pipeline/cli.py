@@ -8,7 +8,7 @@ import sys
 import time
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from click.core import ParameterSource
@@ -16,11 +16,25 @@ from click.core import ParameterSource
 from pi_cache import catalogue
 from pi_cache.commands.options import CONTEXT, cache_option, examples, json_option
 from pi_cache.errors import InvalidSpec, PiCacheError
-from pi_cache.keeping.space import Room, free_text, room_of, shortages
-from pi_cache.quantities import bytes_text, seconds_text
 from pi_cache.reader import open_store
 from pi_cache.specs import ImageSpec, StoreSpec
-from pipeline.options import HOW_OPTIONS, TIME_LIMIT, WHAT_OPTIONS, numbers, opened, with_options
+from pipeline.delays.command import delays
+from pipeline.gramian.command import build_gafs, explain_fields, report_fields
+from pipeline.options import (
+    HOW_OPTIONS,
+    TIME_LIMIT,
+    WHAT_OPTIONS,
+    names,
+    numbers,
+    opened,
+    with_options,
+)
+from pipeline.printed import print_plan, root_hint, summary_lines
+
+if TYPE_CHECKING:
+    from pipeline.prepare import Options
+    from pipeline.request import Request
+    from pipeline.sources.base import Source
 
 MISUSE, INTERRUPTED = 2, 130
 
@@ -38,6 +52,10 @@ def cli() -> None:
     """
 
 
+cli.add_command(delays)
+cli.add_command(build_gafs)
+
+
 @examples(
     "pipeline build-pis",
     "pipeline build-pis digits --filtration cubical --limit 200 --json",
@@ -45,23 +63,59 @@ def cli() -> None:
     "pipeline build-pis array:windows.npz --sample signal --birth-range -3,3 --dtype float32",
     "pipeline build-pis sisfall:data/SisFall --source-option window=3s --source-option step=1s",
     "pipeline build-pis --spec stores/3f2a.../spec.json --sigma 0.02",
+    "pipeline build-pis digits --limit 200 --variants flip",
 )
 @cli.command("build-pis")
 @click.argument("source", required=False)
 @with_options(WHAT_OPTIONS, HOW_OPTIONS)
+@click.option(
+    "--variants", callback=names, default="", metavar="flip,...",
+    help="Build too the stores of samples that are flipped, turned or reversed: flip, "
+    "flip-vertical, rot180, ... of images, reverse and negate of signals.",
+)  # fmt: skip
 @cache_option
 @json_option
-def build_pis(source: str | None, cache: Path | None, as_json: bool, **options: Any) -> None:
+def build_pis(
+    source: str | None,
+    cache: Path | None,
+    as_json: bool,
+    variants: tuple[str, ...],
+    **options: Any,
+) -> None:
     """Build the store of SOURCE (`digits`, or KIND:PATH), or find it.
 
     Running the same command again goes on where it stopped, and finds what is finished.
+    A variant is a store of its own, with the same ids, and costs as much again.
     """
-    from pipeline.build import build
-    from pipeline.progress import Progress
-    from pipeline.report import coverage, warnings_of
+    from pipeline.sources.variants import variants_of
 
     root = catalogue.parse_root(cache)
     data, request, how = opened(source, options, _say)
+    turned = variants_of(data, variants, request.image)
+    _say_warnings(data, request)
+    document = _built(data, request, how, root)
+    beside = {each.variant: _built(each, request, how, root) for each in turned}
+    if as_json:
+        whole = document | ({"variants": beside} if beside else {})
+        click.echo(json.dumps(whole, ensure_ascii=False))
+    else:
+        for line in summary_lines(document):
+            click.echo(line)
+        for name, each in beside.items():
+            click.echo(f"variant  {name}")
+            for line in summary_lines(each):
+                click.echo(line)
+        _say(f"next: pipeline report {document['key'][:12]}{root_hint(cache)}")
+    if not document["status"].get("OK"):
+        raise PiCacheError("no sample is usable; see the status of each above")
+
+
+def _built(data: Source, request: Request, how: Options, root: Path) -> dict[str, Any]:
+    """What there is to tell of a store that was built or found, warnings said."""
+    from pipeline.build import build
+    from pipeline.progress import Progress
+    from pipeline.reports.coverage import coverage, warnings_of
+
     with Progress() as progress:
         report = build(
             data,
@@ -78,14 +132,7 @@ def build_pis(source: str | None, cache: Path | None, as_json: bool, **options: 
     document["window"] = {name: facts[name] for name in ("points_inside", "persistence_inside")}
     for line in warnings_of(facts):
         _say(f"warning: {line}")
-    if as_json:
-        click.echo(json.dumps(document, ensure_ascii=False))
-    else:
-        for line in _summary(document):
-            click.echo(line)
-        _say(f"next: pipeline report {report.manifest.key[:12]}{_root_hint(cache)}")
-    if not document["status"].get("OK"):
-        raise PiCacheError("no sample is usable; see the status of each above")
+    return document
 
 
 @examples(
@@ -101,37 +148,17 @@ def build_pis(source: str | None, cache: Path | None, as_json: bool, **options: 
 def plan(source: str | None, cache: Path | None, as_json: bool, **options: Any) -> None:
     """Say what build-pis would do with the same options: build nothing, write nothing."""
     from pipeline.build import expected_losses, find_finished
-    from pipeline.prepare import explain_miss, make_plan
+    from pipeline.prepare import make_plan
 
     root = catalogue.parse_root(cache)
     data, request, how = opened(source, options, _say)
+    _say_warnings(data, request)
     spec = StoreSpec(source=data.spec(), diagram=request.diagram, image=request.image)
     found = find_finished(root, spec) is not None
-    planned, room = make_plan(data, spec, options=how, root=root, say=_say), room_of(root)
-    document = planned.to_dict() | {"found": found, "room": room.to_dict()}
-    for line in shortages(room, planned.adds) if not found else []:
-        _say(f"warning: there is no room for this build: {line}")
+    planned = make_plan(data, spec, options=how, root=root, say=_say)
     for line in expected_losses(root, spec, how):
         _say(line)
-    if as_json:
-        click.echo(json.dumps(document))
-        return
-    _say("already in the cache" if document["found"] else explain_miss(root, spec))
-    rows = {
-        "key": document["key"],
-        "samples": f"{document['samples']:,}",
-        "shards": f"{document['shards']} of up to {document['shard_samples']} samples",
-        "files": document["files"],
-        "size": bytes_text(document["bytes"]),
-        "room": _room(room),
-        "memory": f"{bytes_text(document['memory_per_worker'])} a worker",
-        "workers": document["workers"],
-        "time": seconds_text(document["seconds"]),
-        "one core": seconds_text(document["core_seconds"]),
-        "points": f"{document['points_per_sample']:.0f} a sample",
-    }
-    for name, value in rows.items():
-        click.echo(f"{name:<8} {value}")
+    print_plan(planned, root, found=found, as_json=as_json)
 
 
 @examples("pipeline recipes", "pipeline recipes tgd-cifar10")
@@ -149,13 +176,15 @@ def recipes(name: str | None, as_json: bool) -> None:
                 "name": r.name, "sample": r.sample, "summary": r.summary, "citation": r.citation,
                 "published": r.published, "chosen": r.chosen,
                 "diagram": r.diagram.to_dict(), "image": r.image.to_dict(),
+                "values": r.values, "pixels_lit": r.lit,
+                "warnings": r.warnings, "corrected": r.corrected,
             }
             for r in chosen
         ]  # fmt: skip
         click.echo(json.dumps(documents, ensure_ascii=False))
         return
     for recipe in chosen:
-        click.echo(f"{recipe.name:<18} {recipe.summary}\n{'':<18} {recipe.citation}")
+        click.echo(f"{recipe.name:<24} {recipe.summary}\n{'':<24} {recipe.citation}")
         if name is not None:
             parts = {
                 "for": [f"{recipe.sample}s"],
@@ -163,6 +192,8 @@ def recipes(name: str | None, as_json: bool) -> None:
                 "our choice": recipe.chosen,
                 "diagram": describe_diagram(recipe.diagram),
                 "image": describe_image(recipe.image),
+                "pixels": [] if recipe.lit is None else [f"{recipe.lit:.0%} can be lit by a point"],
+                "warning": recipe.warnings,
             }
             for title, lines in parts.items():
                 for line in lines:
@@ -299,11 +330,14 @@ def explain(
     as_json: bool,
 ) -> None:
     """Say how the image of sample INDEX of STORE came about."""
-    from pipeline.report import explain_sample, explanation_lines
+    from pipeline.reports.explain import explain_sample, explanation_lines
 
     if pixel is not None and len(pixel) != 2:
         raise click.BadParameter("give two numbers, ROW,COLUMN", param_hint="--pixel")
     found = open_store(store, root=cache)
+    if found.spec.gramian is not None:
+        explain_fields(found, index, pixel, png, as_json=as_json)
+        return
     facts = explain_sample(found, index, pixel)
     if png is not None:
         from pipeline.figures import draw_explanation
@@ -324,10 +358,18 @@ def explain(
 @cache_option
 @json_option
 def report(store: str, png: Path | None, cache: Path | None, as_json: bool) -> None:
-    """Say what the window of STORE shows of its diagrams, and what went wrong."""
-    from pipeline.report import coverage, problem_lines, warnings_of
+    """Say what the window of STORE shows of its diagrams, and what went wrong.
+
+    By channel too, with the values that were filtered. Of windows of recordings also how many there
+    are by subject and class.
+    """
+    from pipeline.reports.coverage import coverage, warnings_of
+    from pipeline.reports.text import report_lines
 
     found = open_store(store, root=cache)
+    if found.spec.gramian is not None:
+        report_fields(found, png, as_json=as_json)
+        return
     facts = coverage(found)
     if png is not None:
         from pipeline.figures import draw_report
@@ -337,10 +379,8 @@ def report(store: str, png: Path | None, cache: Path | None, as_json: bool) -> N
     if as_json:
         click.echo(json.dumps(facts, ensure_ascii=False))
         return
-    for name, value in facts.items():
-        lines = problem_lines(facts) if name == "problems" else [_fact(value)]
-        for line in lines or ["-"]:
-            click.echo(f"{name:<20} {line}")
+    for line in report_lines(facts):
+        click.echo(line)
     for line in warnings_of(facts):
         _say(f"warning: {line}")
 
@@ -364,65 +404,26 @@ def demo(png: Path, cache: Path | None) -> None:
     started, stores = time.perf_counter(), []
     for line, built in build_demo(catalogue.parse_root(cache)):
         click.echo(f"$ {line}")
-        for text in _summary(built.to_dict()):
+        for text in summary_lines(built.to_dict()):
             click.echo(f"  {text}")
         stores.append(built.path)
     drawing = time.perf_counter()
     draw_demo(stores, png)
     ended = time.perf_counter()
     click.echo(f"picture  {png} ({ended - drawing:.1f} s)")
-    click.echo(f"in all   {ended - started:.1f} s; see also: pi-cache ls{_root_hint(cache)}")
+    click.echo(f"in all   {ended - started:.1f} s; see also: pi-cache ls{root_hint(cache)}")
 
 
-def _summary(document: dict[str, Any]) -> list[str]:
-    """What a build did, for people."""
-    status = ", ".join(f"{count:,} {name}" for name, count in document["status"].items())
-    times, core = document["times"], "core_"
-    parts = {
-        **{name: s for name, s in times.items() if name in ("identify", "prepare", "finish")},
-        **{name.removeprefix(core): s for name, s in times.items() if name.startswith(core)},
-    }
-    spent = ", ".join(f"{name} {seconds:.2f}" for name, seconds in parts.items())
-    how = "found in the cache"
-    if not document["found"]:
-        start_up = f"{times['start_up']:.1f} s start-up"
-        how = f"{document['seconds']:.2f} s of work ({spent}) after {start_up}"
-    return [
-        f"key      {document['key']}",
-        f"path     {document['path']}",
-        f"samples  {document['samples']:,}: {status}",
-        f"size     {bytes_text(document['bytes'])} in {document['files']} files",
-        f"time     {how}",
-        f"memory   {bytes_text(document['peak_memory'])} at most in one worker"
-        if document["peak_memory"]
-        else "memory   -",
-    ]
+def _say_warnings(data: Source, request: Request) -> None:
+    """What the window of the images that are asked for cannot show, before any work."""
+    from pipeline.recipes import warnings_for
+
+    for line in warnings_for(request.recipe, data, request.diagram, request.image):
+        _say(f"warning: {line}")
 
 
 def _say(text: str) -> None:
     click.echo(text, err=True)
-
-
-def _root_hint(cache: Path | None) -> str:
-    return "" if cache is None else f" --cache {cache}"
-
-
-def _room(room: Room) -> str:
-    """What the cache can take, in words."""
-    if room.budget is None or room.used is None:
-        return f"{free_text(room)} free"
-    budget = f"{bytes_text(room.used)} used of a budget of {bytes_text(room.budget)}"
-    return f"{free_text(room)} free; {budget}"
-
-
-def _fact(value: Any) -> str:
-    if isinstance(value, dict):
-        return ", ".join(f"{name} {_fact(item)}" for name, item in value.items()) or "-"
-    if isinstance(value, list):
-        return "..".join(f"{item:.12g}" for item in value)
-    if value is None:
-        return "-"
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 class _Signals:

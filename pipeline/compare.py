@@ -16,8 +16,8 @@ from pipeline.engines import ENGINES, holds_single, installed, missing
 from pipeline.engines.interrupt import interrupted
 from pipeline.fields import Fields, finite_fields
 from pipeline.prepare import start_engine
-from pipeline.shard import USABLE
 from pipeline.sources.base import Samples, Source, read_samples
+from pipeline.statistics import USABLE
 
 SINGLE = 1e-6
 """What engines may differ by where one holds float32, as part of the largest value of a sample."""

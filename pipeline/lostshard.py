@@ -22,8 +22,8 @@ from pipeline.executors import single_threaded
 from pipeline.shard import (
     Clock,
     ShardTask,
+    columns_from,
     columns_of,
-    diagrams_of,
     diagrams_of_donor,
     stored_diagrams,
     warm,
@@ -173,10 +173,7 @@ def _computed(task: MendTask, source: Source) -> Columns:
     """All but the inputs, from samples; those known not to be usable are not tried again."""
     known = None if "status" in task.lost else task.rows("status")
     samples, shard = with_known(read_samples(source), known), task.shard_task(source)
-    given = diagrams_of(
-        samples, source, task.build.spec.diagram, Clock(), time_limit=shard.time_limit
-    )
-    return columns_of(shard, *given, samples, Clock())[0]
+    return columns_from(shard, samples, Clock())[0]
 
 
 def _is_current(spec: StoreSpec) -> bool:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from pi_cache.errors import InvalidSpec
 from pi_cache.specs import (
     CONSTRUCTIONS,
     DTYPES,
@@ -26,11 +27,19 @@ from pi_cache.specs import (
 )
 
 if TYPE_CHECKING:
+    from pi_cache.specs import DiagramSpec
     from pipeline.prepare import Options
-    from pipeline.request import Request
+    from pipeline.request import Request, Wanted
     from pipeline.sources.base import Source
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+
+EMBEDDING = ("embedding_delay", "embedding_dimension")
+DELAY_RULES = (
+    "mutual-information", "autocorrelation", "autocorrelation-zero", "quarter-period", "giotto",
+)  # fmt: skip
+DIMENSION_RULES = ("false-nearest-neighbours", "giotto")
+"""The names of `pipeline.delays.embedding`, which takes long to import."""
 
 
 def numbers(kind: type) -> Callable[[Any, Any, str | None], tuple[Any, ...] | None]:
@@ -45,6 +54,11 @@ def numbers(kind: type) -> Callable[[Any, Any, str | None], tuple[Any, ...] | No
             ) from None
 
     return parse
+
+
+def names(context: Any, parameter: Any, value: str) -> tuple[str, ...]:
+    """A click callback for names joined by commas, each taken once."""
+    return tuple(dict.fromkeys(name.strip() for name in value.split(",") if name.strip()))
 
 
 def _pairs(context: Any, parameter: Any, values: tuple[str, ...]) -> dict[str, str] | None:
@@ -62,23 +76,58 @@ def _scale(context: Any, parameter: Any, value: str | None) -> float | str | Non
         raise click.BadParameter(f"{value!r} is neither a number nor dataset-max") from None
 
 
+def _number_or(rules: tuple[str, ...]) -> Callable[[Any, Any, str | None], int | str | None]:
+    """A click callback for a whole number, or the name of a rule that chooses it."""
+
+    def parse(context: Any, parameter: Any, value: str | None) -> int | str | None:
+        try:
+            return value if value is None or value in rules else int(value)
+        except ValueError:
+            known = ", ".join(rules)
+            raise click.BadParameter(
+                f"{value!r} is neither a whole number nor a rule: {known}"
+            ) from None
+
+    return parse
+
+
 def _choice(name: str, choices: tuple[str, ...], text: str) -> Callable[[Command], Command]:
     return click.option(name, type=click.Choice(choices), help=text)
 
 
+SPEC_FILE = click.option(
+    "--spec", "spec_file", type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="Start from a saved spec (JSON or TOML), such as the spec.json of a store.",
+)  # fmt: skip
+SAMPLE = _choice("--sample", SAMPLE_KINDS, "What the samples of an array are, where it is unclear.")
+
+PART_OPTIONS = (
+    click.option("--split", help="Only this part of the source, such as train."),
+    click.option(
+        "--source-option", "source_options", multiple=True, callback=_pairs, metavar="NAME=VALUE",
+        help="An option of the kind of source; see `pipeline sources KIND`.",
+    ),
+    click.option("--limit", type=click.IntRange(min=1), help="Only the first so many samples."),
+)  # fmt: skip
+"""Which samples of a source."""
+
 WHAT_OPTIONS = (
     click.option("--recipe", metavar="NAME", help="Start from a recipe; see `pipeline recipes`."),
-    click.option(
-        "--spec", "spec_file", type=click.Path(path_type=Path, exists=True, dir_okay=False),
-        help="Start from a saved spec (JSON or TOML), such as the spec.json of a store.",
-    ),
-    _choice("--sample", SAMPLE_KINDS, "What the samples of an array are, where it is unclear."),
+    SPEC_FILE,
+    SAMPLE,
     _choice("--filtration", FILTRATIONS, "What is filtered.  [default: sublevel]"),
     _choice("--scan", SCANS, "How image channels are read as signals.  [default: rows]"),
     _choice("--construction", CONSTRUCTIONS, "What a pixel is, cubical.  [default: cells]"),
     click.option("--homology", callback=numbers(int), metavar="0,1", help="Dimensions."),
-    click.option("--embedding-dimension", type=int, help="Delay embedding of signals for rips."),
-    click.option("--embedding-delay", type=int, help="Its delay, in samples."),
+    click.option(
+        "--embedding-dimension", callback=_number_or(DIMENSION_RULES), metavar="N|RULE",
+        help="Delay embedding of signals for rips: its dimension, or the rule that chooses it "
+        f"({', '.join(DIMENSION_RULES)}); see `pipeline delays`.",
+    ),
+    click.option(
+        "--embedding-delay", callback=_number_or(DELAY_RULES), metavar="N|RULE",
+        help=f"Its delay, in samples, or the rule that chooses it ({', '.join(DELAY_RULES)}).",
+    ),
     click.option("--max-length", type=float, help="Longest edge of a rips filtration."),
     _choice("--metric", METRICS, "Length of an edge of a cloud.  [default: euclidean]"),
     click.option("--centre/--no-centre", default=None, help="Subtract each signal's mean."),
@@ -98,12 +147,7 @@ WHAT_OPTIONS = (
     click.option("--essential", metavar="drop|clip:V", help="Classes that never die."),
     click.option("--floor", type=float, help="Images with no larger maximum become zeros."),
     _choice("--dtype", DTYPES, "Type of the stored images.  [default: float16]"),
-    click.option("--split", help="Only this part of the source, such as train."),
-    click.option(
-        "--source-option", "source_options", multiple=True, callback=_pairs, metavar="NAME=VALUE",
-        help="An option of the kind of source; see `pipeline sources KIND`.",
-    ),
-    click.option("--limit", type=click.IntRange(min=1), help="Only the first so many samples."),
+    *PART_OPTIONS,
 )  # fmt: skip
 
 TIME_LIMIT = click.option(
@@ -112,7 +156,7 @@ TIME_LIMIT = click.option(
     "[default: 600]",
 )  # fmt: skip
 
-HOW_OPTIONS = (
+LAYOUT_OPTIONS = (
     _choice("--executor", ("serial", "joblib", "dask"), "Who computes.  [default: joblib if long]"),
     click.option("--workers", type=click.IntRange(min=1), help="Processes.  [default: your cores]"),
     click.option("--scheduler", metavar="ADDRESS", help="Dask scheduler, such as tcp://host:8786."),
@@ -123,6 +167,11 @@ HOW_OPTIONS = (
         "--space-check/--no-space-check", default=True,
         help="Refuse a build for which the cache has no room; see `pi-cache budget`.",
     ),
+)  # fmt: skip
+"""Who builds a store, and how it is cut into files."""
+
+HOW_OPTIONS = (
+    *LAYOUT_OPTIONS,
     TIME_LIMIT,
     click.option(
         "--retry", is_flag=True,
@@ -143,16 +192,10 @@ def with_options(*groups: tuple[Callable[[Any], Any], ...]) -> Callable[[Command
     return add
 
 
-def opened(
-    source: str | None, given: dict[str, Any], say: Callable[[str], None]
-) -> tuple[Source, Request, Options]:
-    """The source, the request and the build options that a command line means."""
-    from pipeline.prepare import Options, largest_magnitude
-    from pipeline.request import read_request, resolve
+def open_request(request: Wanted, say: Callable[[str], None]) -> Source:
+    """The source of a request, with what there is to say of it."""
     from pipeline.sources import KINDS, open_source
 
-    saved = {} if given["spec_file"] is None else read_request(given["spec_file"])
-    request = resolve(saved, {**given, "source": source})
     kind = KINDS.get(request.source.partition(":")[0])
     if kind is not None and kind.opening:
         say(kind.opening)
@@ -161,6 +204,24 @@ def opened(
         say(f"note: {note}")
     if request.limit is not None:
         data = replace(data[: request.limit], limit=request.limit)
+    return data
+
+
+def opened(
+    source: str | None, given: dict[str, Any], say: Callable[[str], None]
+) -> tuple[Source, Request, Options]:
+    """The source, the request and the build options that a command line means."""
+    from pipeline.prepare import Options, largest_magnitude
+    from pipeline.request import read_request, resolve
+
+    saved = {} if given["spec_file"] is None else read_request(given["spec_file"])
+    asked = {name: given.get(name) for name in EMBEDDING}
+    by_rule = any(isinstance(value, str) for value in asked.values())
+    known = {**given, **dict.fromkeys(EMBEDDING)} if by_rule else given
+    request = resolve(saved, {**known, "source": source})
+    if by_rule:
+        asked = _completed(request.diagram, asked)
+    data = open_request(request, say)
     if request.fingerprint is not None:
         request.check(data.spec())
     if request.recipe.name != "default":
@@ -168,9 +229,52 @@ def opened(
         say(f"recipe: from {request.recipe.citation}")
         if request.recipe.sample != data.sample:
             say(f"warning: this recipe is for {request.recipe.sample}s, not for {data.sample}s")
+        if request.recipe.traps:
+            say(f"recipe: what goes wrong with it: pipeline recipes {request.recipe.name}")
     if request.scale_by_dataset:
         scale = largest_magnitude(data, centre=request.diagram.centre)
         say(f"scale: {scale!r}, the largest magnitude of the data set")
         request = request.scaled(scale)
     how = {name: given.get(name) for name in Options.__dataclass_fields__}
+    if by_rule:
+        request, how["notes"] = _embedded(data, request, asked, say)
     return data, request, Options(**{name: v for name, v in how.items() if v is not None})
+
+
+def _completed(diagram: DiagramSpec, asked: dict[str, Any]) -> dict[str, Any]:
+    """Delay and dimension that are asked for, numbers or rules; of the spec where one is not given.
+
+    Raises InvalidSpec where one is missing, or the filtration has no embedding.
+    """
+    if diagram.filtration != "rips":
+        raise InvalidSpec("a delay embedding applies to rips only: add --filtration rips")
+    found = {
+        name: getattr(diagram, name) if asked[name] is None else asked[name] for name in EMBEDDING
+    }
+    for name, value in found.items():
+        if value is None:
+            raise InvalidSpec(f"--{name.replace('_', '-')} is missing: a number, or a rule")
+    return found
+
+
+def _embedded(
+    data: Source, request: Request, asked: dict[str, Any], say: Callable[[str], None]
+) -> tuple[Request, dict[str, Any]]:
+    """The request with the delay and dimension that rules choose, and how they were chosen.
+
+    asked: the fields of `EMBEDDING`, numbers or rules.
+    """
+    from pipeline.delays.embedding import Limits, find_embedding
+    from pipeline.delays.told import chosen_lines, warning_lines
+    from pipeline.delays.training import training_part
+
+    part = training_part(data)
+    for line in part.lines():
+        say(f"embedding: {line}")
+    found = find_embedding(
+        part, asked["embedding_delay"], asked["embedding_dimension"], Limits.of(part)
+    )
+    diagram = request.diagram.replace(**found.numbers())
+    for line in (*chosen_lines(found), *(f"warning: {text}" for text in warning_lines(found))):
+        say(f"embedding: {line}")
+    return replace(request, diagram=diagram), {"embedding": found.record()}

@@ -108,8 +108,8 @@ class Plan:
         return self.samples * self.cost.seconds + len(self.shards) * OPENING
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, in bytes and seconds."""
-        return {
+        """Plain values, in bytes and seconds; of diagrams only where there are any."""
+        document: dict[str, Any] = {
             "key": self.spec.key,
             "samples": self.samples,
             "shards": len(self.shards),
@@ -129,6 +129,9 @@ class Plan:
             },
             "points_per_sample": self.cost.points,
         }
+        if self.spec.gramian is not None:
+            del document["points_per_sample"], document["seconds_per_sample"]["diagrams"]
+        return document
 
 
 def choose_shard_samples(samples: int, seconds_per_sample: float, held: float = 0.0) -> int:

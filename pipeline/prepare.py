@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from pi_cache import catalogue
 from pi_cache.errors import CorruptStore, InvalidSpec, SampleError, SourceError, StoreNotFound
 from pi_cache.keeping.space import check_space, room_of, shortages
-from pi_cache.layout import Column, Layout, SampleTable, standard_columns
+from pi_cache.layout import Column, Layout, SampleTable, gramian_columns, standard_columns
 from pi_cache.ledger import Build, open_build
 from pi_cache.manifest import Blueprint
 from pi_cache.quantities import value_text
@@ -32,10 +33,14 @@ from pipeline.engines.limits import (
 )
 from pipeline.executors import EXECUTORS, granted_cores, single_threaded
 from pipeline.fields import channel_names, field_size, make_fields, points_at_most
+from pipeline.gramian.axes import extent_of
+from pipeline.gramian.shard import block_memory, fields_of
+from pipeline.gramian.shard import channel_names as gramian_channels
 from pipeline.growth import growth_of
 from pipeline.plan import CHILD_MEMORY, Cost, Plan, choose_shard_samples
-from pipeline.shard import USABLE, Clock, diagrams_of, images_of, warm
+from pipeline.shard import Clock, diagrams_of, images_of, warm
 from pipeline.sources.base import Samples, Source, read_samples
+from pipeline.statistics import USABLE
 
 PLACES = 12
 """A few samples are computed before a build, from so many places of the source..."""
@@ -68,7 +73,8 @@ class Options:
     time_limit: seconds a field (a channel) of a sample may take, 0 or None for any; a sample with
     one that takes longer has the status TIMEOUT. retry: compute shards again that hold such a
     sample, or one with the status CRASH. space_check: refuse before any work what the file system
-    or the budget of the cache has no room for.
+    or the budget of the cache has no room for. notes: what a store that is begun says beside its
+    spec, by name: plain JSON values, such as how the numbers of a spec were chosen.
     """
 
     executor: str | None = None
@@ -80,6 +86,7 @@ class Options:
     space_check: bool = True
     time_limit: float | None = 600.0
     retry: bool = False
+    notes: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.time_limit is not None and not 0 <= self.time_limit < float("inf"):
@@ -116,11 +123,13 @@ def prepare(
 
     before = find_begun(root, spec)
     attributes = {
-        "channels": channel_names(source, spec.diagram),
+        "channels": image_channels(source, spec),
         "source": {name: getattr(source, name) for name in ("kind", "citation", "licence")},
+        "inputs": {name: list(getattr(source, name)) for name in ("channels", "units")},
     }
     if source.id_form:
         attributes["ids"] = source.id_form
+    attributes |= options.notes
     if before is not None:
         columns, layout = before.blueprint.columns, before.layout
         for line in differing_layout(before.blueprint, options):
@@ -139,6 +148,13 @@ def prepare(
             cost = measure(source, spec, time_limit=options.time_limit, say=say)
         check_space(root, grows.need(cost))
     return begin(root, spec, table_of(source), columns, layout=layout, attributes=attributes)
+
+
+def image_channels(source: Source, spec: StoreSpec) -> list[str]:
+    """One name an image channel of the store."""
+    if spec.gramian is not None:
+        return gramian_channels(source, spec.gramian)
+    return channel_names(source, spec.diagram)
 
 
 def table_of(source: Source) -> SampleTable:
@@ -228,7 +244,10 @@ def store_columns(source: Source, spec: StoreSpec, *, with_inputs: bool) -> tupl
             dimensions=dimensions,
             attributes={} if source.maximum is None else {"maximum": source.maximum},
         )
-    channels = len(channel_names(source, spec.diagram))
+    channels = len(image_channels(source, spec))
+    if spec.gramian is not None:
+        extent, unit = extent_of(source)
+        return gramian_columns(spec.gramian, channels, extent=extent, unit=unit, inputs=inputs)
     return standard_columns(spec.image, channels, inputs=inputs, points=spec.diagram.precision)
 
 
@@ -242,7 +261,9 @@ def choose_layout(source: Source, spec: StoreSpec, cost: Cost | None, options: O
     if options.mapped:
         rows = -(-rows // MAPPED_ROWS) * MAPPED_ROWS
     rows = Layout(shard_samples=rows).shard_samples  # whole chunks
-    capacity = rows * points_at_most(_largest_shape(source), source, spec.diagram)
+    capacity = 1  # of no effect where there are no diagrams
+    if spec.gramian is None:
+        capacity = rows * points_at_most(_largest_shape(source), source, spec.diagram)
     if options.mapped:
         return Layout.mapped(shard_samples=rows, point_capacity=capacity)
     return Layout(shard_samples=rows, point_capacity=capacity)
@@ -262,7 +283,7 @@ def check_size(source: Source, spec: StoreSpec) -> None:
     Where a longest edge is given, the number of edges is not known yet, and each sample is looked
     at by itself.
     """
-    if None in source.shape:
+    if None in source.shape or spec.gramian is not None:
         return
     diagram = spec.diagram
     size = field_size(_largest_shape(source), diagram)
@@ -284,19 +305,20 @@ def measure(
     time_limit: as that of a build. say: told beforehand where this takes long, or the limit is
     likely to be too short, and afterwards where a sample takes longer than measuring allows.
     """
-    for line in expectations(source, spec.diagram, time_limit):
-        say(line)
+    if spec.gramian is None:
+        for line in expectations(source, spec.diagram, time_limit):
+            say(line)
     limit = min(time_limit or MEASURING_LIMIT, MEASURING_LIMIT)
-    image = spec.image
-    if image.normalise == "dataset-max":
-        image = image.replace(normalise="own-max")  # as much work, and no maximum is known yet
+    if spec.image.normalise == "dataset-max":  # as much work, and no maximum is known yet
+        spec = spec.replace(image=spec.image.replace(normalise="own-max"))
     with single_threaded():
         warm(spec)
-        start_engine(spec.diagram, limit)
+        if spec.gramian is None:
+            start_engine(spec.diagram, limit)
         count, wanted = 0, 1
         while wanted > 2 * count:  # too few for their time to be that of one among many
             clock, parts = Clock(), places(source, wanted)
-            samples, drawn, points, late = _compute(parts, spec.diagram, image, clock, limit)
+            samples, drawn, points, late = _compute(parts, spec, clock, limit)
             count = len(drawn)
             wanted = _affordable(clock.total() / count, len(source))
     if late and limit != time_limit:
@@ -329,8 +351,7 @@ def _affordable(seconds: float, samples: int) -> int:
 
 def _compute(
     parts: list[Source],
-    diagram: DiagramSpec,
-    image: ImageSpec,
+    spec: StoreSpec,
     clock: Clock,
     time_limit: float | None,
 ) -> tuple[Samples, np.ndarray, int, int]:
@@ -347,9 +368,12 @@ def _compute(
         groups=[name for part in parts for name in part.groups],
         splits=[name for part in parts for name in part.splits],
     )
-    diagrams, status, _ = diagrams_of(samples, source, diagram, clock, time_limit=time_limit)
+    if spec.gramian is not None:
+        columns, _, _ = fields_of(samples, source, spec.gramian, clock)
+        return samples, columns["images"], 0, 0
+    diagrams, status, _ = diagrams_of(samples, source, spec.diagram, clock, time_limit=time_limit)
     late = int(np.count_nonzero(status == Status.TIMEOUT))
-    drawn, _, _ = images_of(diagrams, status, image, clock)
+    drawn, _, _ = images_of(diagrams, status, spec.image, clock)
     return samples, drawn, len(diagrams.points), late
 
 
@@ -432,7 +456,8 @@ def make_plan(
 
     root: where a store that was begun before has settled its layout. say: as for `measure`.
     """
-    engine_of(spec.diagram)
+    if spec.gramian is None:
+        engine_of(spec.diagram)
     check_size(source, spec)
     cost = measure(
         source, spec, with_inputs=options.with_inputs, time_limit=options.time_limit, say=say
@@ -461,13 +486,20 @@ def make_plan(
         cost=cost,
         adds=grows.need(cost),
         workers=min(workers, shards),
-        field_memory=_field_memory(source, spec.diagram, options.time_limit),
+        field_memory=_field_memory(source, spec, options.time_limit),
         reader_memory=getattr(source.reader, "memory", 0),
     )
 
 
-def _field_memory(source: Source, spec: DiagramSpec, time_limit: float | None) -> float:
-    """Bytes that the computation of the largest field takes, with those of a child process.
+def _field_memory(source: Source, spec: StoreSpec, time_limit: float | None) -> float:
+    """Bytes that the computation of the largest field takes, with those of a child process."""
+    if spec.gramian is not None:
+        return block_memory(spec.gramian)
+    return _diagram_memory(source, spec.diagram, time_limit)
+
+
+def _diagram_memory(source: Source, spec: DiagramSpec, time_limit: float | None) -> float:
+    """Bytes that the diagram of the largest field takes, with those of a child process.
 
     Where a longest edge is given, a cloud is taken to have the share of edges of the densest one of
     a few.

@@ -23,8 +23,7 @@ from pi_cache.manifest import StoreManifest
 from pi_cache.root import STORES
 from pi_cache.sampling.samples import listed
 from pi_cache.specs import StoreSpec
-from pipeline.build import build as build_store
-from pipeline.build import library_versions
+from pipeline.build import build_spec, versions_of
 from pipeline.executors import run_as_needed
 from pipeline.lostshard import COMPUTED, Mended, MendTask, mend_shard, ways_of
 from pipeline.prepare import Options, table_of
@@ -175,7 +174,7 @@ def _refuse(manifest: StoreManifest, data: Source, wrong: Sequence[str], path: P
         raise SourceError(f"{path}: {what} cannot be had from a source that has changed") from None
     except SourceError as error:
         raise SourceError(f"{path}: {what} cannot be had again: {error}") from error
-    here = library_versions(manifest.spec.diagram.engine)
+    here = versions_of(manifest.spec)
     here |= {name: version(name) for name in ("numpy", "zarr", "numcodecs")}
     others = [
         f"{name} {was}, here {here[name]}"
@@ -221,12 +220,10 @@ def _build_again(path: Path, work: Work) -> None:
         )
     if not work.dry_run:
         with Progress() as progress:
-            report = build_store(
+            report = build_spec(
                 data,
-                spec.diagram,
-                spec.image,
+                spec.replace(source=data.spec()),
                 root=path.parents[1],
-                recipe=spec.recipe,
                 options=Options(workers=work.workers),
                 progress=progress,
             )

@@ -24,7 +24,7 @@ from pi_cache.specs import RETRIED, Status
 from pipeline.executors import run_as_needed, single_threaded
 from pipeline.prepare import joined
 from pipeline.progress import Progress
-from pipeline.shard import Clock, ShardTask, columns_of, diagrams_of, warm
+from pipeline.shard import Clock, ShardTask, columns_from, warm
 from pipeline.sources.base import Source, read_samples
 from pipeline.stored import (
     check_computed_here,
@@ -162,7 +162,7 @@ def compare(batch: Batch) -> Compared:
 
 def _compute(store: Store, batch: Batch) -> dict[str, np.ndarray]:
     """The arrays of these samples, as a build computes them."""
-    spec, first = store.spec, batch.sources[0]
+    first = batch.sources[0]
     samples = joined([read_samples(source) for source in batch.sources])
     source = replace(
         first,  # only the reader is not that of all
@@ -171,15 +171,14 @@ def _compute(store: Store, batch: Batch) -> dict[str, np.ndarray]:
         groups=[name for one in batch.sources for name in one.groups],
         splits=[name for one in batch.sources for name in one.splits],
     )
-    limit = time_limit_of(store.manifest.statistics)
     task = ShardTask(
-        build=Build(store.path, spec, store.manifest.blueprint),
+        build=Build(store.path, store.spec, store.manifest.blueprint),
         shard=0,
         source=source,
         dataset_max=dataset_max_of(store.manifest),
+        time_limit=time_limit_of(store.manifest.statistics),
     )
-    given = diagrams_of(samples, source, spec.diagram, Clock(), time_limit=limit)
-    columns, _ = columns_of(task, *given, samples, Clock())
+    columns, _ = columns_from(task, samples, Clock())
     if "inputs" in store.columns:
         columns["inputs"] = np.asarray(samples.arrays)
     return columns

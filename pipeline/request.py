@@ -1,4 +1,4 @@
-"""What a user asks for: source, recipe and changes to it, from options or from a saved file.
+"""What a user asks for: source, and what to make of it, from options or from a saved file.
 
 A saved request is JSON or TOML with any of the names in `KNOWN`; the `spec.json` of a store is one
 too. Options given beside it win.
@@ -14,7 +14,14 @@ from pathlib import Path
 from typing import Any
 
 from pi_cache.errors import InvalidSpec, PiCacheError, SourceError
-from pi_cache.specs import DiagramSpec, ImageSpec, SourceSpec, StoreSpec, default_engine
+from pi_cache.specs import (
+    DiagramSpec,
+    GramianSpec,
+    ImageSpec,
+    SourceSpec,
+    StoreSpec,
+    default_engine,
+)
 from pipeline.recipes import Recipe, bare_name, find_recipe
 from pipeline.sources import written
 
@@ -27,6 +34,7 @@ KNOWN: dict[str, type | tuple[type, ...]] = {
     "limit": int,
     "diagram": Mapping,
     "image": Mapping,
+    "gramian": Mapping,
 }
 """The names of a saved request, with the type of each."""
 DATASET_MAX = "dataset-max"
@@ -36,12 +44,11 @@ EMBEDDED = ("embedding_dimension", "embedding_delay", "max_length", "metric")
 
 
 @dataclass(frozen=True)
-class Request:
-    """A source by its text, and the specs to build from it.
+class Wanted:
+    """A source by its text, and which samples of it.
 
     source_options: those of its kind, see `pipeline sources KIND`. split, limit: only that part of
-    it. fingerprint: what the source must have, None for any. recipe: its name, "" for none.
-    scale_by_dataset: the diagram spec's scale is still to be found from the data.
+    it. fingerprint: what the source must have, None for any.
     """
 
     source: str
@@ -49,14 +56,6 @@ class Request:
     split: str | None
     limit: int | None
     fingerprint: str | None
-    recipe: Recipe
-    diagram: DiagramSpec
-    image: ImageSpec
-    scale_by_dataset: bool = False
-
-    def scaled(self, scale: float) -> Request:
-        """With the scale that was found."""
-        return replace(self, diagram=self.diagram.replace(scale=scale), scale_by_dataset=False)
 
     def check(self, found: SourceSpec) -> None:
         """Raise SourceError where the samples are not those that the request was saved for."""
@@ -66,6 +65,31 @@ class Request:
                 f"{found.fingerprint[:12]}, expected {self.fingerprint[:12]}); "
                 "name the SOURCE on the command line to build from it all the same"
             )
+
+
+@dataclass(frozen=True)
+class Request(Wanted):
+    """Samples, and the specs to build persistence images of them from.
+
+    recipe: its name, "" for none. scale_by_dataset: the diagram spec's scale is still to be found
+    from the data.
+    """
+
+    recipe: Recipe
+    diagram: DiagramSpec
+    image: ImageSpec
+    scale_by_dataset: bool = False
+
+    def scaled(self, scale: float) -> Request:
+        """With the scale that was found."""
+        return replace(self, diagram=self.diagram.replace(scale=scale), scale_by_dataset=False)
+
+
+@dataclass(frozen=True)
+class GramianRequest(Wanted):
+    """Samples, and the Gramian angular fields to build of them."""
+
+    gramian: GramianSpec
 
 
 def read_request(path: Path) -> dict[str, Any]:
@@ -102,6 +126,12 @@ def _word(kind: type | tuple[type, ...]) -> str:
 
 def _of_stored(spec: StoreSpec) -> dict[str, Any]:
     """The request that the resolved spec of a store stands for."""
+    computed: dict[str, Any] = {part: getattr(spec, part).to_dict() for part in spec.parts}
+    return samples_of(spec) | {"recipe": bare_name(spec.recipe) or None} | computed
+
+
+def samples_of(spec: StoreSpec) -> dict[str, Any]:
+    """The request for the samples of a store alone. Raises InvalidSpec for an imported one."""
     if spec.origin is not None:
         raise InvalidSpec(
             "this store was imported: nothing here computed it, and some of how it was made may not"
@@ -114,9 +144,6 @@ def _of_stored(spec: StoreSpec) -> dict[str, Any]:
         "limit": source.limit,
         "source_options": dict(source.options),
         "fingerprint": source.fingerprint,
-        "recipe": bare_name(spec.recipe) or None,
-        "diagram": spec.diagram.to_dict(),
-        "image": spec.image.to_dict(),
     }
 
 
@@ -127,10 +154,9 @@ def resolve(saved: Mapping[str, Any], given: Mapping[str, Any]) -> Request:
     and the image spec, and `image_precision`. A source that is given takes nothing of the saved
     one's split, limit and options. Raises InvalidSpec with every problem of a spec.
     """
-    saved = dict(saved)
-    if given.get("source") is not None:
-        for name in ("split", "limit", "source_options", "sample", "fingerprint"):
-            saved.pop(name, None)
+    if saved.get("gramian"):
+        raise InvalidSpec("this spec is of Gramian angular fields: use pipeline build-gafs")
+    saved = _without_other_source(saved, given)
     if given.get("recipe") is not None and (saved.get("diagram") or saved.get("image")):
         raise InvalidSpec("a recipe and a saved diagram or image spec: give one of the two")
     merged = {**saved, **{name: given[name] for name in KNOWN if given.get(name) is not None}}
@@ -143,16 +169,9 @@ def resolve(saved: Mapping[str, Any], given: Mapping[str, Any]) -> Request:
     by_dataset = diagram.get("scale") == DATASET_MAX
     if by_dataset:
         del diagram["scale"]
-    options = dict(merged.get("source_options") or {})
-    if merged.get("sample"):
-        options["sample"] = merged["sample"]
     before = _changed(recipe.diagram, merged.get("diagram") or {})
     return Request(
-        source=merged.get("source") or "digits",
-        source_options=options,
-        split=merged.get("split"),
-        limit=merged.get("limit"),
-        fingerprint=merged.get("fingerprint") if not _other_part(given) else None,
+        **_wanted(merged, given, default="digits"),
         recipe=recipe,
         diagram=_changed(before, diagram),
         image=ImageSpec.from_dict(
@@ -162,6 +181,49 @@ def resolve(saved: Mapping[str, Any], given: Mapping[str, Any]) -> Request:
     )
 
 
+def resolve_gramian(saved: Mapping[str, Any], given: Mapping[str, Any]) -> GramianRequest:
+    """The request for Gramian angular fields that a saved one and the options beside it make.
+
+    saved: also that of a store of persistence images, whose samples are taken. given: as for
+    `resolve`, with single fields of the Gramian spec. Raises InvalidSpec.
+    """
+    saved = _without_other_source(saved, given)
+    merged = {**saved, **{name: given[name] for name in KNOWN if given.get(name) is not None}}
+    if not merged.get("source"):
+        raise InvalidSpec(
+            "no source is named; name a SOURCE of signals, or the --spec of a store of such"
+        )
+    return GramianRequest(
+        **_wanted(merged, given),
+        gramian=GramianSpec.from_dict(
+            {**(merged.get("gramian") or {}), **_named(GramianSpec, given)}
+        ),
+    )
+
+
+def _without_other_source(saved: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """A saved request; where a source is given, without what was said of the saved one."""
+    dropped = ("split", "limit", "source_options", "sample", "fingerprint")
+    other = given.get("source") is not None
+    return {name: value for name, value in saved.items() if not (other and name in dropped)}
+
+
+def _wanted(
+    merged: Mapping[str, Any], given: Mapping[str, Any], *, default: str = ""
+) -> dict[str, Any]:
+    """The fields of `Wanted`. default: the source where none is named."""
+    options = dict(merged.get("source_options") or {})
+    if merged.get("sample"):
+        options["sample"] = merged["sample"]
+    return {
+        "source": merged.get("source") or default,
+        "source_options": options,
+        "split": merged.get("split"),
+        "limit": merged.get("limit"),
+        "fingerprint": merged.get("fingerprint") if not _other_part(given) else None,
+    }
+
+
 def _other_part(given: Mapping[str, Any]) -> bool:
     """Whether options choose other samples than the saved ones."""
     return any(
@@ -169,7 +231,9 @@ def _other_part(given: Mapping[str, Any]) -> bool:
     )
 
 
-def _named(spec: type[DiagramSpec] | type[ImageSpec], given: Mapping[str, Any]) -> dict[str, Any]:
+def _named(
+    spec: type[DiagramSpec | ImageSpec | GramianSpec], given: Mapping[str, Any]
+) -> dict[str, Any]:
     names = set(spec.__dataclass_fields__)
     return {name: value for name, value in given.items() if name in names and value is not None}
 

@@ -26,6 +26,8 @@ from pipeline.engines import isolated
 from pipeline.engines.interrupt import interrupted
 from pipeline.executors import single_threaded
 from pipeline.fields import channel_names, field_names, finite_fields, points_at_most
+from pipeline.gramian.fields import gramian_fields
+from pipeline.gramian.shard import fields_of
 from pipeline.images import (
     WindowStatistics,
     block_of,
@@ -37,12 +39,12 @@ from pipeline.images import (
     window_statistics,
 )
 from pipeline.sources.base import Samples, Source, read_samples
+from pipeline.statistics import USABLE, Shown, input_statistics, warm_statistics
 
 BLOCK_BYTES = 4 * 2**20
 """Field values computed at a time: they stay in the processor's cache."""
 PROBLEMS_KEPT = 20
 """Samples named in a shard's record; the store has the status of every one."""
-USABLE = (Status.OK, Status.CONSTANT)
 
 
 @dataclass(frozen=True)
@@ -121,6 +123,10 @@ def build_shard(task: ShardTask) -> ShardResult:
 
 def warm(spec: StoreSpec) -> None:
     """Compile, or load from the disk cache, the kernels that this spec uses; a moment if done."""
+    warm_statistics(spec)
+    if spec.gramian is not None:
+        gramian_fields(np.linspace(0, 1, spec.gramian.pixels), spec.gramian)
+        return
     points = np.array([[0.5, 1.0], [0.0, np.inf]], spec.diagram.precision)
     if spec.diagram.engine == "native":
         from pipeline.engines import native  # kernels: only who uses them waits for their import
@@ -138,15 +144,33 @@ def compute(task: ShardTask, clock: Clock) -> tuple[dict[str, np.ndarray], dict[
         given = None if task.donor is None else diagrams_of_donor(task.donor, task)
         if given is None or with_inputs:
             samples = read_samples(task.source)
-    found = given
-    if found is None:
+    if given is None:
         assert samples is not None
-        found = diagrams_of(samples, task.source, spec.diagram, clock, time_limit=task.time_limit)
-    columns, seen = columns_of(task, *found, samples, clock)
+        columns, seen = columns_from(task, samples, clock)
+    else:
+        columns, seen = columns_of(task, *given, samples, clock)
+    if samples is not None:
+        with clock("count"):
+            seen |= input_statistics(samples, task.source, spec.diagram)
     if with_inputs and samples is not None:
         columns["inputs"] = np.asarray(samples.arrays)
-    if given is None:
+    if given is None and spec.gramian is None:
         seen["time_limits"] = {f"{task.time_limit:g}" if task.time_limit else "none": 1}
+    return columns, seen
+
+
+def columns_from(
+    task: ShardTask, samples: Samples, clock: Clock
+) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """The arrays that are computed from samples by name, and what was seen in them."""
+    spec = task.build.spec
+    if spec.gramian is None:
+        given = diagrams_of(samples, task.source, spec.diagram, clock, time_limit=task.time_limit)
+        return columns_of(task, *given, samples, clock)
+    columns, seen, problems = fields_of(samples, task.source, spec.gramian, clock)
+    named = {task.source.ids[position]: text for position, text in problems.items()}
+    seen["flat_channels"] = samples.flat
+    seen["problems"] = dict(list(named.items())[:PROBLEMS_KEPT])
     return columns, seen
 
 
@@ -362,9 +386,9 @@ def images_of(
 ) -> tuple[np.ndarray, dict[str, Any], dict[int, str]]:
     """Images (n, channels, pixels, pixels), NaN (0 for uint8) where a sample is not usable.
 
-    Also what was seen: the share of the window, the largest raw value, and how many images were
-    faint (their maximum under a millionth of the largest one of the shard). Last, a message for
-    every sample that could not be drawn, whose status is set here.
+    Also what was seen: the share of the window, in all and by channel, the largest raw value, and
+    how many images were faint (their maximum under a millionth of the largest one of the shard).
+    Last, a message for every sample that could not be drawn, whose status is set here.
     """
     drawing = _Drawing(diagrams, len(status), spec, dataset_max)
     problems: dict[int, str] = {}
@@ -388,6 +412,7 @@ def images_of(
     drawn = maxima[maxima > 0]
     seen: dict[str, Any] = {
         "window": asdict(window),
+        "shown": drawing.shown.to_dict(),
         "essential": int(np.isinf(diagrams.points[:, 1]).sum()),
         "max_value": float(maxima.max(initial=0)),
         "faint_images": int((drawn < 1e-6 * drawn.max(initial=0)).sum()),
@@ -405,7 +430,7 @@ class _Drawing:
         self.each = len(diagrams) // max(samples, 1)
         self.images = np.empty((samples, self.each, spec.pixels, spec.pixels), spec.dtype)
         self.maxima = np.zeros((samples, self.each))
-        self.window = WindowStatistics()
+        self.window, self.shown = WindowStatistics(), Shown(self.each)
 
     def draw(self, start: int, stop: int) -> None:
         """Draw samples start..stop. Raises SampleError, with nothing counted."""
@@ -417,3 +442,4 @@ class _Drawing:
         self.images[start:stop] = finished.reshape(-1, self.each, size, size)
         self.maxima[start:stop] = raw.max(axis=(1, 2), initial=0).reshape(-1, self.each)
         self.window += window_statistics(selection, spec)
+        self.shown.add(selection, spec)

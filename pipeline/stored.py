@@ -19,10 +19,10 @@ from pi_cache.manifest import StoreManifest
 from pi_cache.reader import Store
 from pi_cache.sampling.samples import listed
 from pi_cache.specs import SourceSpec, StoreSpec
-from pipeline.shard import USABLE
 from pipeline.sources import KINDS, open_source, written
 from pipeline.sources.base import Samples, Source, read_samples
 from pipeline.sources.readers import MemoryReader
+from pipeline.statistics import USABLE
 
 SCANNED = 256
 """Samples compared at a time where a source has changed."""

@@ -154,3 +154,30 @@ def cubical_h01(
                 pairs[order[low][0] % 2 + order[low][1] % 2].append((birth, death))
     (essential,) = unpaired
     return [*sorted(pairs[0]), (values[order[essential]], math.inf)], sorted(pairs[1])
+
+
+# --- Gramian angular fields --------------------------------------------------------------------
+
+
+def gramian_field(
+    signal: np.ndarray, size: int, form: str, between: tuple[float, float] | None = None
+) -> np.ndarray:
+    """The field (size, size) of one signal by its angles, of values scaled and then averaged.
+
+    Every value is repeated `size` times, so that the segments are whole. between: as of
+    `pipeline.gramian.fields.scaled`.
+    """
+    values = [float(value) for value in signal]
+    low, high = between or (min(values), max(values))
+    scaled = [
+        min(max(2 * (value - low) / (high - low) - 1, -1.0), 1.0) if high > low else 0.0
+        for value in values
+    ]
+    many = np.repeat(scaled, size)
+    means = [math.fsum(part) / len(part) for part in np.split(many, size)]
+    angles = [math.acos(min(max(mean, -1.0), 1.0)) for mean in means]
+    combine = {
+        "summation": lambda one, other: math.cos(one + other),
+        "difference": lambda one, other: math.sin(one - other),
+    }[form]
+    return np.array([[combine(one, other) for other in angles] for one in angles])

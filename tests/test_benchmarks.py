@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from benchmarks import first_touch, start_up
+from benchmarks import count_rate, first_touch, start_up
 from benchmarks.kernels import fields, inputs, scaling
 from benchmarks.kernels.__main__ import WORKS, main
 from benchmarks.kernels.peers import Disagreement, Peer, check_diagrams, path_peers
@@ -96,11 +96,19 @@ def test_every_kernel_is_started() -> None:
     assert {"path, float32", "cubical, float64", "rips, points"} < set(found)
 
 
-@pytest.mark.parametrize("name", ["start_up", "two_processes", "plan", "build_rate", "first_touch"])
+@pytest.mark.parametrize(
+    "name", ["start_up", "two_processes", "plan", "build_rate", "first_touch", "wearables"]
+)
 def test_other_commands_say_how_they_are_used(name: str) -> None:
     result = CliRunner().invoke(import_module(f"benchmarks.{name}").main, ["--help"])
     assert result.exit_code == 0
     assert "--help" in result.output
+
+
+def test_counting_is_measured() -> None:
+    result = CliRunner().invoke(count_rate.main, ["--windows", "4", "--repeat", "1"])
+    assert result.exit_code == 0, result.output
+    assert result.output.count("counting is") == 6
 
 
 def test_a_plan_is_compared_with_its_build() -> None:
@@ -130,6 +138,43 @@ def test_first_touch_is_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert times.bytes == sum(file.stat().st_size for file in path.glob("data.zarr/images/c.*"))
     wide = first_touch.wide_store(tmp_path / "wide", 3)
     assert first_touch.opening(wide, 1) > 0
+
+
+def test_wearables_are_made_built_and_opened() -> None:
+    from benchmarks import wearables
+
+    result = CliRunner().invoke(wearables.main, ["--small"])
+    assert result.exit_code == 0, result.output
+    for text in (
+        "93 windows of 40 channels, counts as published",
+        "times the bare parser",
+        "times the kernels",
+        "times the plan, in",
+        "by tda-kd-pamap2-corrected",
+        "one of 2 opened in",
+    ):
+        assert text in result.output
+
+
+def test_rendering_is_measured(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    from benchmarks import render
+
+    store = render.make_store(tmp_path, 8)
+    found = render.rates(store, 1)
+    assert min(found.values()) > 0 and "bound, float32" in found
+    kept = render.sizes(store, render.RenderedImages(store, range(8)))
+    assert kept.raw == 30_000 and kept.raw > 8 * kept.resident
+
+
+def test_a_set_with_other_windows_is_no_wearable(tmp_path: Path) -> None:
+    from benchmarks import pamap2, wearables
+
+    pamap2.write_set(tmp_path, pamap2.SMALL)
+    source = wearables.open_source(f"pamap2:{tmp_path}", windows="published")
+    wearables.check_counts(source, pamap2.SMALL)
+    with pytest.raises(ValueError, match="subject 101: 58 windows, expected"):
+        wearables.check_counts(source, pamap2.PEOPLE)
 
 
 def test_the_works_are_those_of_the_table() -> None:

@@ -17,6 +17,11 @@ DOCUMENTS = [
     "README.md",
     "README.ko.md",
     "data/README.md",
+    "docs/gramian-angular-fields.md",
+    "docs/augmentations.md",
+    "docs/delay-embeddings.md",
+    "docs/exports.md",
+    "docs/rendering.md",
     "docs/migration.md",
     "docs/recordings.md",
 ]

@@ -1,7 +1,8 @@
-"""Persistence images of a finished store as a torch dataset, read a batch at a time.
+"""Images of a finished store as a torch dataset, read a batch at a time.
 
-Shapes: C channels, P persistence rows, B birth columns; n samples of a batch. `sample` numbers
-count in the store, positions count in the dataset.
+Shapes: C channels, P persistence rows, B birth columns (of Gramian angular fields, P and B are
+both time); n samples of a batch. `sample` numbers count in the store, positions count in the
+dataset.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from torch.utils.data import DataLoader, Dataset, default_collate
 from pi_cache.errors import InvalidSpec
 from pi_cache.reader import Check, Store, open_store
 from pi_cache.specs import Status, StoreSpec
+from training.parts import Part, image_part, input_part
 from training.selection import (
     LISTED,
     DtypeLike,
@@ -35,7 +37,7 @@ NAMES = ("images", "inputs", "labels", "index", "ids", "groups", "splits")
 """What a sample can be delivered with."""
 
 BYTE_MAXIMUM = 255.0
-"""What uint8 images hold for the value 1."""
+"""What uint8 images hold for the value 1, and for the end of their `byte_range`."""
 
 Transform = Callable[[Tensor], Tensor]
 
@@ -51,9 +53,10 @@ class PersistenceImageDataset(Dataset[Any]):
     names: some of `images`, `inputs`, `labels`, `index` (sample number), `ids`, `groups`,
     `splits`; samples are then dicts. None is (image (C, P, B), label).
     dtype: of the images, float32 unless given; `stored` widens nothing. uint8 images made float
-    are divided by 255. A mapping such as {"inputs": "float32"} speaks of images and inputs one by
-    one. Inputs come as stored, raw and with the axes of `store.column("inputs")`; made float they
-    are divided by their attribute `maximum`, as before the filtration.
+    are divided by 255; those of Gramian angular fields are then mapped to -1..1, which they stand
+    for. A mapping such as {"inputs": "float32"} speaks of images and inputs one by one. Inputs come
+    as stored, raw and with the axes of `store.column("inputs")`; made float they are divided by
+    their attribute `maximum`, as before the filtration.
     check: when the SHA-256 of a file is computed, see `open_store`; an open Store keeps its own.
     transform: applied to each image (C, P, B) after its dtype; gives tensors of one shape.
 
@@ -128,7 +131,7 @@ class PersistenceImageDataset(Dataset[Any]):
         compressed store cost the decoding of the whole chunks they lie in.
         The tensors are new and own their memory. Raises IndexError, CorruptStore.
         """
-        where = _parse_positions(positions, len(self))
+        where = parse_positions(positions, len(self))
         columns = {name: self._column(name, where) for name in self.names}
         return columns if self._named else tuple(columns.values())
 
@@ -159,10 +162,7 @@ class PersistenceImageDataset(Dataset[Any]):
     @staticmethod
     def collate(samples: Any) -> Any:
         """The batch of `__getitems__` as it is; other samples are stacked by torch."""
-        if isinstance(samples, Batch):
-            return samples.whole
-        stacked = default_collate(samples)
-        return tuple(stacked) if isinstance(stacked, list) else stacked
+        return collate(samples)
 
     @property
     def key(self) -> str:
@@ -192,7 +192,7 @@ class PersistenceImageDataset(Dataset[Any]):
         return len(self.channels), persistence, birth
 
     def axis(self, name: str) -> NDArray[np.float64]:
-        """Lower cell edges along `birth` or `persistence`, in stored order and field units."""
+        """Lower cell edges along `birth` or `persistence`, or `time` or `other_time`, as stored."""
         return self.store.axis(name)
 
     @cached_property
@@ -223,6 +223,30 @@ class PersistenceImageDataset(Dataset[Any]):
         """(n,) split of each delivered sample, None when the store has none."""
         splits = self.store.splits
         return None if splits is None else _read_only(splits[self.index])
+
+    @property
+    def parts(self) -> dict[str, Part]:
+        """The arrays of `names`, as holders and loaders read them. Raises InvalidSpec.
+
+        They deliver tensors: not `ids`, `groups` and `splits`, which `index` leads to.
+        """
+        if self.transform is not None:
+            raise InvalidSpec(
+                "a transform of single images is for torch's DataLoader; give Loader a transform"
+                " of whole batches instead"
+            )
+        channels = None if self._channels is None else tuple(self._channels)
+        made = {
+            "images": lambda: image_part(self.store, self.index, channels),
+            "inputs": lambda: input_part(self.store, self.index),
+        }
+        return {name: made[name]() for name in self.names if name in made}
+
+    @property
+    def numbers(self) -> dict[str, NDArray[np.int64]]:
+        """The labels and the index of each sample, where `names` has them."""
+        known = {"labels": self.labels, "index": self.index.astype(np.int64)}
+        return {name: known[name] for name in self.names if name in known}
 
     def _chosen(self) -> NDArray[np.intp]:
         """Sample numbers before those that are not OK are left out."""
@@ -276,17 +300,30 @@ class PersistenceImageDataset(Dataset[Any]):
             return torch.from_numpy(self.labels[where])
         if name == "index":
             return torch.from_numpy(self.index[where])
-        rows = self.store.read(name, self.index[where])
+        rows = self.store.take(name, self.index[where])
         if name == "inputs":
             maximum = self.store.column("inputs").attributes.get("maximum")
             return _converted(rows, self.dtypes["inputs"], maximum)
         if self._channels is not None:
             rows = np.take(rows, self._channels, axis=1)
-        maximum = BYTE_MAXIMUM if rows.dtype == np.uint8 else None
-        images = _converted(rows, self.dtypes["images"], maximum)  # (n, C, P, B)
+        images = _images(rows, self.dtypes["images"], self._byte_range)  # (n, C, P, B)
         if self.transform is None or not len(images):
             return images
         return torch.stack([self.transform(image) for image in images])
+
+    @property
+    def _byte_range(self) -> tuple[float, float]:
+        """What the bytes 0 and 255 of uint8 images stand for."""
+        low, high = self.store.column("images").attributes.get("byte_range", (0.0, 1.0))
+        return low, high
+
+
+def collate(samples: Any) -> Any:
+    """The batch of `__getitems__` as it is; other samples are stacked by torch."""
+    if isinstance(samples, Batch):
+        return samples.whole
+    stacked = default_collate(samples)
+    return tuple(stacked) if isinstance(stacked, list) else stacked
 
 
 class Batch(Sequence[Any]):
@@ -348,15 +385,28 @@ def _read_only(cached: NDArray[Any]) -> NDArray[Any]:
     return cached
 
 
-def _converted(rows: NDArray[Any], dtype: torch.dtype | None, maximum: float | None) -> Tensor:
-    """The rows as they are, or in `dtype` and divided by `maximum` (in float32 at least)."""
+def _images(
+    rows: NDArray[Any], dtype: torch.dtype | None, byte_range: tuple[float, float]
+) -> Tensor:
+    """The rows as they are, or in `dtype`; bytes as the values that they stand for."""
+    if rows.dtype != np.uint8:
+        return _converted(rows, dtype, None)
+    low, high = byte_range
+    return _converted(rows, dtype, BYTE_MAXIMUM / (high - low), low)
+
+
+def _converted(
+    rows: NDArray[Any], dtype: torch.dtype | None, maximum: float | None, low: float = 0.0
+) -> Tensor:
+    """The rows as they are, or in `dtype`: over `maximum`, plus `low` (in float32 at least)."""
     stored = torch.from_numpy(rows)
     if dtype is None:
         return stored
     if maximum is None:
         return stored.to(dtype)
     wide = torch.promote_types(dtype, torch.float32)
-    return stored.to(wide).div_(maximum).to(dtype)
+    values = stored.to(wide).div_(maximum)
+    return (values.add_(low) if low else values).to(dtype)
 
 
 def _parse_names(names: Sequence[str] | None, store: Store) -> tuple[str, ...]:
@@ -374,7 +424,8 @@ def _parse_names(names: Sequence[str] | None, store: Store) -> tuple[str, ...]:
     return tuple(dict.fromkeys(names))
 
 
-def _parse_positions(positions: ArrayLike | slice, count: int) -> NDArray[np.intp]:
+def parse_positions(positions: ArrayLike | slice, count: int) -> NDArray[np.intp]:
+    """(n,) positions from 0 in a dataset of `count` samples. Raises IndexError."""
     if isinstance(positions, slice):
         return np.arange(count)[positions]
     where = np.asarray(positions)

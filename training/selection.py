@@ -77,7 +77,7 @@ def parse_dtypes(dtype: DtypeLike | Mapping[str, DtypeLike]) -> dict[str, torch.
         if wrong:
             raise InvalidSpec(f"dtype speaks of images and inputs, got {', '.join(wrong)}")
         asked |= dtype
-    return {name: _parse_dtype(value) for name, value in asked.items()}
+    return {name: parse_dtype(value) for name, value in asked.items()}
 
 
 def whole_number(value: Any) -> int | None:
@@ -144,7 +144,8 @@ def _numbers_of_ids(ids: list[Any], store: Store) -> NDArray[np.intp]:
     return np.array([numbers[name] for name in ids], dtype=np.intp)
 
 
-def _parse_dtype(dtype: DtypeLike) -> torch.dtype | None:
+def parse_dtype(dtype: DtypeLike) -> torch.dtype | None:
+    """A floating type, float32 for None; or None for `stored`."""
     if isinstance(dtype, str) and dtype == "stored":
         return None
     named: Any = torch.float32 if dtype is None else dtype

@@ -24,9 +24,9 @@ from pi_cache.keeping.pins import Pin, read_pins
 from pi_cache.quantities import bytes_text, core_time_text, seconds_text, value_text
 from pi_cache.query import Condition, parse_condition, select
 from pi_cache.reader import Store, open_store
-from pi_cache.specs import UNKNOWN, known_fields
+from pi_cache.specs import FORM_NAMES, UNKNOWN, VARIANT, known_fields
 
-HEADER = ("key", "state", "samples", "size", "age", "core time", "filtration", "recipe", "source")
+HEADER = ("key", "state", "samples", "size", "age", "core time", "images", "recipe", "source")
 NUMBERS = (2, 3, 4, 5)
 """Columns that end at one place."""
 
@@ -56,6 +56,7 @@ def _conditions(context: Any, parameter: Any, words: Sequence[str]) -> list[Cond
     "pi-cache find filtration=rips sigma=0.05",
     "pi-cache find diagram.homology=0,1 image.dtype!=uint8 --json",
     "pi-cache find source.location~photos recipe=tgd-cifar10 state=finished",
+    "pi-cache find representation=persistence-images",
 )
 @click.command()
 @click.argument(
@@ -66,11 +67,11 @@ def _conditions(context: Any, parameter: Any, words: Sequence[str]) -> list[Cond
 def find(conditions: list[Condition], cache: Path | None, as_json: bool) -> None:
     """List the stores whose spec meets every condition.
 
-    FIELD is any field that `pi-cache show --json` has in source, diagram or image (image.sigma, or
-    sigma where no other field ends so), recipe, key or state. FIELD=VALUE compares numbers as
-    numbers, FIELD!=VALUE is the opposite, and FIELD~PART finds PART in the value, in any case. A
-    store that was made by a recipe with some of it changed has recipe "NAME, changed": recipe=NAME
-    finds those that are the recipe, recipe~NAME the changed ones too.
+    FIELD is any field that `pi-cache show --json` has in source, diagram, image or gramian
+    (image.sigma, or sigma where no other field ends so), representation, recipe, key or state.
+    FIELD=VALUE compares numbers as numbers, FIELD!=VALUE is the opposite, and FIELD~PART finds PART
+    in the value, in any case. A store that was made by a recipe with some of it changed has recipe
+    "NAME, changed": recipe=NAME finds those that are the recipe, recipe~NAME the changed ones too.
     """
     root = catalogue.parse_root(cache)
     try:
@@ -135,9 +136,9 @@ def describe(store: Store) -> dict[str, Any]:
         "audit": store.attributes.get("audit"),
         "recipe": spec.recipe,
         "source": spec.source.to_dict(),
-        "diagram": _part(store, "diagram"),
-        "image": _part(store, "image"),
-        "axes": {name: _axis(store, name) for name in ("persistence", "birth")},
+        "representation": spec.representation,
+        **{part: _part(store, part) for part in spec.parts},
+        "axes": {name: _axis(store, name) for name in store.column("images").dimensions[1:]},
         "channels": list(store.channels),
         "arrays": {c.name: f"{c.dtype} {list(c.shape)}" for c in manifest.columns},
         "samples": store.samples,
@@ -157,7 +158,7 @@ def describe(store: Store) -> dict[str, Any]:
 
 
 def _part(store: Store, part: str) -> dict[str, Any]:
-    """The diagram or image spec; `unknown` for what an imported store does not know."""
+    """The spec of what was computed; `unknown` for what an imported store does not know."""
     values = known_fields(store.spec)
     plain: dict[str, Any] = getattr(store.spec, part).to_dict()
     unknown = {name for name in plain if values[f"{part}.{name}"] == UNKNOWN}
@@ -169,7 +170,10 @@ def _axis(store: Store, name: str) -> str:
         edges = store.axis(name)
     except InvalidSpec:
         return UNKNOWN
-    return f"{len(edges)} cells, lower edges {edges[0]:g} to {edges[-1]:g}"
+    unit = store.column("images").attributes.get("unit")
+    return f"{len(edges)} cells, lower edges {edges[0]:g} to {edges[-1]:g}" + (
+        f" {unit}s" if unit else ""
+    )
 
 
 def _label_counts(store: Store) -> dict[str, int]:
@@ -213,7 +217,10 @@ def _document(entry: catalogue.Entry, pin: Pin | None, now: float) -> dict[str, 
         "location": None if spec is None else spec.source.location,
         "split": None if spec is None else spec.source.split,
         "limit": None if spec is None else spec.source.limit,
+        "variant": None if spec is None else spec.source.options.get(VARIANT),
+        "representation": fields.get("representation"),
         "filtration": fields.get("diagram.filtration"),
+        "form": fields.get("gramian.form"),
         "recipe": None if spec is None else spec.recipe,
         "origin": fields.get("origin"),
         "pin": None if pin is None else {"who": pin.who, "note": pin.note, "since": pin.created},
@@ -238,6 +245,7 @@ def _row(document: Mapping[str, Any], pin: Pin | None) -> tuple[str, ...]:
     source = [
         f"{document['source']}:{document['location']}" if document["source"] else "?",
         *filter(None, (document["split"], document["limit"] and f"first {document['limit']:,}")),
+        *filter(None, (document["variant"],)),
     ]
     if document["origin"] == "imported":
         source.append("imported")
@@ -250,7 +258,7 @@ def _row(document: Mapping[str, Any], pin: Pin | None) -> tuple[str, ...]:
         "-" if document["bytes"] is None else bytes_text(document["bytes"]),
         "-" if age is None else seconds_text(age),
         core_time_text(document["core_hours"] * 3600),
-        document["filtration"] or "?",
+        document["filtration"] or FORM_NAMES.get(document["form"], "?"),
         document["recipe"] or "-",
         ", ".join(source),
     )

@@ -65,6 +65,11 @@ existing_file = click.Path(path_type=Path, dir_okay=False, exists=True)
     help="Take a validation part from each training part.",
 )
 @click.option("--split", help="Divide the samples of this split only.")
+@click.option(
+    "--always-train",
+    metavar="A,B",
+    help="Groups that no fold tests, such as those that a scale was fitted on.",
+)
 @click.option("--inputs", is_flag=True, help="Look for equal stored inputs on two sides as well.")
 @click.option("--out", type=file_option, help="Write the folds, by id, as JSON.")
 @cache_option
@@ -73,7 +78,8 @@ def show_folds(store: str, cache: Path | None, as_json: bool, **options: Any) ->
     """Divide the OK samples of STORE, and say what each fold lacks and leaks.
 
     Exit status 1, and no file, when windows of one group (a subject, say) lie on two sides of a
-    fold. For subjects: --leave-one-group-out. The numbers are views: nothing is copied.
+    fold, windows that overlap, or a test of what a scale was fitted on. For subjects:
+    --leave-one-group-out. The numbers are views: nothing is copied.
     """
     way = _parse_way(options)
     opened = open_store(store, root=cache)
@@ -120,6 +126,8 @@ def _parse_way(options: dict[str, Any]) -> str:
         raise click.UsageError("--partial goes with --file")
     if options["out"] is not None and options["out"].suffix.lower() != ".json":
         raise click.UsageError(f"--out writes JSON: give a name with .json, got {options['out']}")
+    if options["always_train"] is not None and given[0] not in ("one_group", "some_groups"):
+        raise click.UsageError("--always-train goes with --leave-one-group-out, --leave-groups-out")
     if options["groups"] and given[0] != "count" and options["validation"] is None:
         raise click.UsageError("--groups goes with --stratified or --validation")
     return given[0]
@@ -142,11 +150,13 @@ def _made(way: str, store: Store, among: Any, options: dict[str, Any]) -> list[F
         raise InvalidFolds("--groups: these samples have no groups to keep whole")
     if way in ("one_group", "some_groups"):
         whole = store.groups
+    always = [name.strip() for name in (options["always_train"] or "").split(",") if name.strip()]
     made: Sequence[Fold]
     if way == "one_group":
-        made = leave_one_group_out(store, among=among)
+        made = leave_one_group_out(store, among=among, always_train=always)
     elif way == "some_groups":
-        made = leave_groups_out(store, options["some_groups"], seed=seed, among=among)
+        k = options["some_groups"]
+        made = leave_groups_out(store, k, seed=seed, among=among, always_train=always)
     elif way == "count":
         made = stratified(store, options["count"], seed=seed, groups=whole, among=among)
     elif way == "by_splits":

@@ -59,9 +59,9 @@ def stored_counts(path: Path, manifest: StoreManifest, k: int) -> dict[str, int]
 def _spec_problems(manifest: StoreManifest) -> Iterator[str]:
     """Whether the arrays are of the types and sizes that the spec asks for."""
     spec = manifest.spec
-    side = spec.image.pixels
+    side = spec.drawn.pixels
     wanted = {
-        "images": (spec.image.dtype, (side, side)),
+        "images": (spec.drawn.dtype, (side, side)),
         "points": (spec.diagram.precision, (2,)),
         "status": ("uint8", ()),
     }

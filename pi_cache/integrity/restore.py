@@ -16,6 +16,7 @@ from pi_cache.errors import CorruptStore, StorageFailed, UnsupportedFormat
 from pi_cache.integrity.consistency import stored_counts
 from pi_cache.ledger import Build, record_of
 from pi_cache.manifest import (
+    EXTREMES,
     MALFORMED,
     TABLE_SHARD,
     FileEntry,
@@ -67,6 +68,8 @@ def remainder(total: Mapping[str, Any], part: Mapping[str, Any]) -> dict[str, An
     for name, value in total.items():
         if name not in part or name[:3] in ("min", "max"):
             rest[name] = value
+        elif name in EXTREMES:
+            rest[name] = [_rest_of_pair(a, b) for a, b in zip(value, part[name], strict=True)]
         elif isinstance(value, Mapping):
             rest[name] = remainder(value, part[name])
         elif isinstance(value, list | tuple):
@@ -74,6 +77,13 @@ def remainder(total: Mapping[str, Any], part: Mapping[str, Any]) -> dict[str, An
         elif not isinstance(value, str):  # a text is that of one sample, which is in the part
             rest[name] = value - part[name]
     return rest
+
+
+def _rest_of_pair(total: list[Any] | None, part: list[Any] | None) -> list[Any] | None:
+    """What is left of an extreme value and its count; all of it where the part has another."""
+    if total is None or part is None or part[0] != total[0]:
+        return total
+    return [total[0], total[1] - part[1]]
 
 
 def _left(

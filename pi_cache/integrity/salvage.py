@@ -18,7 +18,7 @@ from pi_cache.errors import CorruptStore, PiCacheError
 from pi_cache.layout import SMALL_ROW, Column, Layout
 from pi_cache.ledger import Build
 from pi_cache.manifest import MALFORMED, Blueprint, ShardRecord
-from pi_cache.shards import CODECS
+from pi_cache.shards import CODECS, POINT_CODEC
 from pi_cache.specs import StoreSpec
 
 COLUMNS = ("images", "status", "points", "offsets", "inputs")
@@ -92,7 +92,14 @@ def _column(name: str, document: Mapping[str, Any]) -> Column:
         fill=None if fill == "NaN" else int(fill) or None,
         attributes=document["attributes"],
         ragged=ragged,
+        codec=POINT_CODEC if ragged and "zstd" in _compressors(document) else "",
     )
+
+
+def _compressors(document: Mapping[str, Any]) -> list[str]:
+    """What the inner chunks of an array are compressed with."""
+    inner = document["codecs"][0]["configuration"]["codecs"]
+    return [codec["configuration"]["cname"] for codec in inner if codec["name"] == "blosc"]
 
 
 def _layouts(arrays: Mapping[str, Any]) -> Iterator[Layout]:

@@ -38,3 +38,18 @@ def _rips(field: np.ndarray, spec: DiagramSpec) -> list[np.ndarray]:
         n_threads=1,
     )["dgms"]
     return [np.asarray(found[k], np.float64).reshape(-1, 2) for k in spec.homology]
+
+
+def embedding_search(signal: np.ndarray, longest: int, highest: int) -> tuple[float, float]:
+    """Delay and dimension of the delay embedding of a signal (T,); NaN where it is too short.
+
+    longest, highest: the largest of each that is tried.
+    """
+    # Not at the top: it takes seconds, and diagrams do not need it.
+    from gtda.time_series import takens_embedding_optimal_parameters
+
+    try:
+        delay, dimension = takens_embedding_optimal_parameters(signal, longest, highest)
+    except ValueError:  # no point, or no neighbour, of the dimension after the highest
+        return np.nan, np.nan
+    return float(delay), float(dimension)

@@ -14,8 +14,9 @@ from pipeline.engines import engine_of
 from pipeline.executors import single_threaded
 from pipeline.images import draw, normalise, quantise, select
 from pipeline.plan import spread
-from pipeline.shard import USABLE, Clock, diagrams_of, warm
+from pipeline.shard import Clock, diagrams_of, warm
 from pipeline.sources.base import Source, read_samples
+from pipeline.statistics import USABLE
 
 FAINT = 1e-6
 """An image whose largest value is not above it, divided by that value, shows rounding errors."""

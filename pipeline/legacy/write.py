@@ -19,8 +19,9 @@ from pipeline.legacy.audit import Audit
 from pipeline.legacy.found import Found
 from pipeline.plan import Cost, choose_shard_samples, spread
 from pipeline.prepare import find_begun, table_of
-from pipeline.shard import PROBLEMS_KEPT, USABLE
+from pipeline.shard import PROBLEMS_KEPT
 from pipeline.sources.base import Samples, Source, read_samples
+from pipeline.statistics import USABLE
 
 COPIES = 4
 """How often the images of a shard are held: as read, with their axes moved, encoded, and packed."""

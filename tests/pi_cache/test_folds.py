@@ -488,3 +488,36 @@ def test_the_document_is_true(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
             _, *words = shlex.split(line.partition("#")[0])
             result = CliRunner().invoke(cli.cli, words)
             assert result.exit_code == 0, (line, result.output, result.exception)
+
+
+def test_groups_that_always_train_are_tested_by_no_fold() -> None:
+    people = Arrays(IDS, labels=LABELS, groups=GROUPS)
+    whole = leave_one_group_out(people)
+    kept = leave_one_group_out(people, always_train=["S1", "S3"])
+    assert kept.names == ("S0", "S2")
+    assert [list(fold.test) for fold in kept] == [list(whole[k].test) for k in (0, 2)]
+    assert [list(fold.train) for fold in kept] == [list(whole[k].train) for k in (0, 2)]
+    pairs = leave_groups_out(people, 3, seed=0, always_train=["S1"])
+    assert [len(fold.test) for fold in pairs] == [18]
+    assert set(np.array(GROUPS)[pairs[0].train]) == {"S1"}
+    for wrong in (["S9"], "S1"):
+        with pytest.raises(
+            InvalidFolds, match="always_train must be groups of these samples, got S"
+        ):
+            leave_one_group_out(people, always_train=wrong)
+    with pytest.raises(InvalidFolds, match="at least 1 groups are needed, there are 0"):
+        leave_one_group_out(people, always_train=["S0", "S1", "S2", "S3"])
+
+
+def test_the_command_tests_no_group_that_always_trains(store: Store) -> None:
+    result = run(store.path, "--leave-one-group-out", "--always-train", "S1, S3", "--json")
+    assert result.exit_code == 0, result.output
+    folds = json.loads(result.stdout)["folds"]
+    assert [fold["name"] for fold in folds] == ["S0", "S2"]
+    assert {fold["train"] + fold["test"] for fold in folds} == {
+        len(leave_one_group_out(store).part)
+    }
+    wrong = run(store.path, "--stratified", "2", "--always-train", "S1")
+    assert wrong.exit_code == 2
+    assert "--always-train goes with --leave-one-group-out" in wrong.stderr
+    assert run(store.path, "--leave-groups-out", "1", "--always-train", "S9").exit_code == 1

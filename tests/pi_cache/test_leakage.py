@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -10,9 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pi_cache.errors import InvalidFolds, InvalidSpec, LeakageError
-from pi_cache.sampling.folds import Fold, leave_one_group_out, stratified
+from pi_cache.sampling.folds import Fold, from_splits, leave_one_group_out, stratified
 from pi_cache.sampling.leakage import Intervals, check_leakage, find_leaks, groupless
 from pi_cache.sampling.samples import Arrays, content_digests, ids_digest
+from pi_cache.sampling.scales import fitted_on
 from tests.pi_cache.people import GROUPS, IDS, LABELS
 
 PEOPLE = Arrays(IDS, labels=LABELS, groups=GROUPS)
@@ -168,3 +170,56 @@ def test_a_fold_of_other_samples_is_noticed() -> None:
 
 def test_ids_are_told_apart_wherever_they_end() -> None:
     assert ids_digest(Arrays(["a\0b", "c"])) != ids_digest(Arrays(["a", "b\0c"]))
+
+
+def test_what_a_scale_was_fitted_on_is_not_tested() -> None:
+    fitted = np.array([group == "S1" for group in GROUPS])
+    folds = leave_one_group_out(PEOPLE)
+    with pytest.raises(
+        LeakageError, match=r"fold S1: scale and test share 1 parts of a fitted scal"
+    ):
+        check_leakage(folds, PEOPLE, fitted=fitted)
+    _, leaks = find_leaks(folds, PEOPLE, fitted=fitted)
+    assert [(leak.fold, leak.names, leak.counts) for leak in leaks] == [("S1", ("S1",), (6, 6))]
+    fair = leave_one_group_out(PEOPLE, always_train=["S1"])
+    assert check_leakage(fair, PEOPLE, fitted=fitted) == ("groups", "parts of a fitted scale")
+    with pytest.raises(InvalidSpec, match="fitted must be 24 of True and False"):
+        check_leakage(folds, PEOPLE, fitted=fitted[:3])
+
+
+def test_a_store_tells_what_its_scale_was_fitted_on() -> None:
+    """As the command line writes it: subjects, or a split."""
+
+    def store(fit_on: str) -> Any:
+        people = Arrays(IDS, labels=LABELS, groups=GROUPS, splits=["train", "test"] * 12)
+        people.spec = SimpleNamespace(source=SimpleNamespace(options={"fit_on": fit_on}))
+        return people
+
+    mine = np.array(GROUPS)
+    assert fitted_on(PEOPLE) is None
+    assert fitted_on(store("none")) is None
+    assert fitted_on(store("subjects:S0,S2")).tolist() == np.isin(mine, ["S0", "S2"]).tolist()
+    assert fitted_on(store("split:train")).tolist() == [True, False] * 12
+    joined = SimpleNamespace(
+        members={k: SimpleNamespace(source=store(f"subjects:{k}")) for k in ("S0", "S3")},
+        groups=mine.astype(object),
+        splits=None,
+    )
+    assert fitted_on(joined).tolist() == np.isin(mine, ["S0", "S3"]).tolist()  # type: ignore[arg-type]
+    with pytest.raises(LeakageError, match="fold S2: scale and test"):
+        check_leakage(leave_one_group_out(PEOPLE), store("subjects:S2"))
+    assert (
+        len(check_leakage(from_splits(store("split:train")), Arrays(IDS), fitted=mine == "")) == 1
+    )
+
+
+def test_ids_of_windows_tell_what_overlaps() -> None:
+    ids = [f"a.csv@{start:06d}+100@50Hz" for start in range(0, 600, 50)]
+    alone = Arrays(ids, labels=np.arange(12) % 2)
+    folds = stratified(alone, 3, seed=0)
+    with pytest.raises(
+        LeakageError, match=r"train and test share \d overlapping windows \(a\.csv@"
+    ):
+        check_leakage(folds, alone)  # nobody has a group
+    halves = Fold(name="halves", train=np.arange(6), test=np.arange(7, 12))
+    assert check_leakage(halves, alone) == ("overlapping windows",)

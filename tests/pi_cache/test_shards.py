@@ -19,6 +19,7 @@ from pi_cache.shards import (
     CHUNK_LIMIT,
     CODECS,
     MOST_CHUNKS,
+    POINT_CODEC,
     RESIDUE,
     ShardFormat,
     decode,
@@ -42,7 +43,7 @@ def shards(draw: st.DrawFn) -> tuple[ShardFormat, NDArray[Any]]:
         chunk_rows=chunk,
         row_shape=draw(st.sampled_from([(), (2,), (3, 4)])),
         dtype=np.dtype(draw(st.sampled_from(DTYPES))),
-        codec=draw(st.sampled_from(CODECS)),
+        codec=draw(st.sampled_from((*CODECS, POINT_CODEC))),
     )
     count = draw(st.integers(0, shard.rows))
     return shard, draw(hnp.arrays(shard.dtype, (count, *shard.row_shape)))
@@ -149,3 +150,26 @@ def test_residue_is_what_any_checksum_gives() -> None:
     for data in (b"", b"a", bytes(1000)):
         checksum = google_crc32c.value(data).to_bytes(CHECKSUM, "little")
         assert google_crc32c.value(data + checksum) == RESIDUE
+
+
+def test_points_that_repeat_take_little() -> None:
+    """Births and deaths of 8-bit images: sixteen bytes a point become three or four."""
+    levels = np.random.default_rng(0).integers(0, 256, (16_384, 2)) / 255
+    points = np.sort(levels, axis=1)
+    sizes = {}
+    for codec in ("blosc-lz4", POINT_CODEC):
+        shard = ShardFormat(16_384, 16_384, (2,), np.dtype("float64"), codec)
+        data = encode(points, shard)
+        np.testing.assert_array_equal(decode(data, shard, len(points)), points)
+        sizes[codec] = len(data)
+    assert sizes[POINT_CODEC] < 5 * len(points) < sizes["blosc-lz4"] / 2
+
+
+def test_only_points_have_a_codec_of_their_own() -> None:
+    for wrong in ({"codec": "zip", "ragged": True}, {"codec": POINT_CODEC}):
+        with pytest.raises(InvalidSpec, match="codec must be blosc-zstd, of points only"):
+            Column(name="x", shape=(2,), dtype="float64", dimensions=("d",), **wrong)  # type: ignore[arg-type]
+    points = {c.name: c for c in standard_columns(make_spec().image, CHANNELS)}["points"]
+    assert points.to_dict()["codec"] == POINT_CODEC
+    older = Column(**{k: v for k, v in points.to_dict().items() if k != "codec"})
+    assert "codec" not in older.to_dict(), "its digest stays as it was"

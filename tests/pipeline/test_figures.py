@@ -18,10 +18,10 @@ from pipeline.figures import (
     draw_explanation,
     draw_gallery,
     draw_report,
-    plane_of,
     shown_range,
 )
-from pipeline.report import LOOKED_AT
+from pipeline.reports.suggestion import LOOKED_AT
+from pipeline.reports.units import input_of
 from tests.pipeline.test_report import made, run
 
 pytest.importorskip("matplotlib")
@@ -117,7 +117,7 @@ def test_signals_show_their_channel(tmp_path: Path, figures: list[Any]) -> None:
     store = made(tmp_path, signals, sample="signal")
     draw_explanation(store, 1, tmp_path / "x.png")
     for k, axes in enumerate(figures[0].axes[::3]):
-        assert plane_of(store, k) == k
+        assert input_of(store, k) == k
         assert np.array_equal(axes.lines[0].get_ydata(), signals[1, :, k])
 
 
@@ -164,7 +164,7 @@ def title(figure: Any) -> str:
 def test_titles_without_letters_in_any_font_are_numbers(
     tmp_path: Path, figures: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pipeline.figures.FONTS", ("DejaVu Sans", "No Such Font"))
+    monkeypatch.setattr("pipeline.figures.canvas.FONTS", ("DejaVu Sans", "No Such Font"))
     ids = ["plain", "고양이/1.png", "cost $x_$ $", "long/" * 12 + "end.png"]
     store = made(
         tmp_path,

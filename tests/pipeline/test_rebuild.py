@@ -119,13 +119,13 @@ def store(template: Path, tmp_path: Path) -> Built:
 def computed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Samples of each call that computes diagrams while mending."""
     calls: list[int] = []
-    compute = lostshard.diagrams_of
+    compute = lostshard.columns_from
 
-    def counted(samples: Any, *arguments: Any, **options: Any) -> Any:
+    def counted(task: Any, samples: Any, clock: Any) -> Any:
         calls.append(len(samples.status))
-        return compute(samples, *arguments, **options)
+        return compute(task, samples, clock)
 
-    monkeypatch.setattr(lostshard, "diagrams_of", counted)
+    monkeypatch.setattr(lostshard, "columns_from", counted)
     return calls
 
 

@@ -22,17 +22,13 @@ from pipeline.cli import cli
 from pipeline.images import in_window, select
 from pipeline.prepare import Options
 from pipeline.recipes import RECIPES, describe_diagram
-from pipeline.report import (
-    class_lines,
-    classes_of,
-    coverage,
+from pipeline.reports.coverage import coverage, warnings_of
+from pipeline.reports.explain import class_lines, classes_of, explain_sample, explanation_lines
+from pipeline.reports.suggestion import (
     drawn_points,
-    explain_sample,
-    explanation_lines,
     round_outward,
     some_samples,
     suggest_window,
-    warnings_of,
     window_options,
 )
 from pipeline.sources.arrays import from_arrays
@@ -329,7 +325,7 @@ def test_a_window_that_loses_most_points_comes_with_a_better_one(
 def test_looked_at_samples_are_usable_and_spread(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pipeline.report.LOOKED_AT", 3)
+    monkeypatch.setattr("pipeline.reports.suggestion.LOOKED_AT", 3)
     chosen = some_samples(store)
     assert chosen[0] == 0 and chosen[-1] == 11 and len(chosen) == 3
     assert some_samples(store, np.arange(12) == 7).tolist() == [7]

@@ -1,14 +1,10 @@
-"""What a store shows and what it does not: coverage of the window, statuses, one image explained.
-
-Everything here is read from a finished store; the pictures are drawn by `pipeline.figures`.
-"""
+"""How each image of one sample came about: its diagram class by class, its pixels, its recipe."""
 
 from __future__ import annotations
 
 import math
 from collections import Counter
 from collections.abc import Sequence
-from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from typing import Any
 
 import numpy as np
@@ -16,166 +12,15 @@ import numpy as np
 from pi_cache.axes import cell_edges, cell_width
 from pi_cache.errors import InvalidSpec
 from pi_cache.reader import Store
-from pi_cache.sampling.windows import Window
 from pi_cache.specs import ImageSpec, Status, differences
 from pipeline.images import in_window, select
-from pipeline.plan import spread
 from pipeline.recipes import RECIPES, bare_name, describe_diagram, describe_image
-from pipeline.shard import USABLE
+from pipeline.reports.coverage import share
+from pipeline.reports.windows import window_facts, window_line
+from pipeline.statistics import USABLE
 
-LITTLE = 0.5
-"""A window with a smaller share of the points than this is worth a warning."""
-LOOKED_AT = 500
-"""Samples whose diagrams are read to suggest a window, or to draw one."""
 TOLD = 10
 """Classes of a diagram that are printed one by one."""
-NARROWEST = 0.1
-"""A suggested birth range is at least this part of the persistence range: one sigma serves both."""
-
-
-def coverage(store: Store) -> dict[str, Any]:
-    """Shares of points and of persistence inside the window, and what went wrong or flat.
-
-    Counted when the store was built, over the diagrams of all usable samples. points: those that
-    are drawn (over the threshold, essential classes as the spec says). empty_diagrams: those of
-    which nothing is drawn. essential_clipped, essential_dropped: classes that never die, under the
-    name of what the spec does with them; None where a build did not count them. Raises InvalidSpec
-    for imported images, whose diagrams are not known.
-    """
-    if store.spec.origin is not None:
-        raise InvalidSpec(
-            f"store {store.key[:12]} holds imported images without diagrams, so what their window"
-            f" shows is not known; see pi-cache show {store.key[:12]}"
-        )
-    seen = store.manifest.statistics
-    window = seen["window"]
-    spec = store.spec.image
-    essential = seen.get("essential")
-    dropped = spec.clip_value is None
-    return {
-        "key": store.key,
-        "samples": store.samples,
-        "status": dict(store.manifest.status),
-        "diagrams": window["diagrams"],
-        "empty_diagrams": window["empty"],
-        "essential_clipped": 0 if dropped else essential,
-        "essential_dropped": essential if dropped else 0,
-        "points": window["points"],
-        "points_inside": _share(window["points_inside"], window["points"]),
-        "persistence_inside": _share(window["persistence_inside"], window["persistence"]),
-        "flat_channels": seen.get("flat_channels"),
-        "faint_images": seen["faint_images"],
-        "largest_raw_value": seen["max_value"],
-        "birth_range": list(spec.birth_range),
-        "persistence_range": list(spec.persistence_range),
-        "suggested": suggest_window(store),
-        "problems": dict(seen.get("problems", {})),
-    }
-
-
-def _share(part: float, whole: float) -> float | None:
-    return part / whole if whole else None
-
-
-def suggest_window(store: Store) -> dict[str, list[float]] | None:
-    """Ranges that each hold 99 % of the points of some samples, rounded outward.
-
-    Of the train split where there is one. Fit for the grid of the store: a legacy one has a single
-    HI for both axes. None where no point is drawn.
-    """
-    train = None if store.splits is None else store.splits == "train"
-    birth, persistence = drawn_points(store, some_samples(store, train))
-    if not len(birth):
-        return None
-    low, high = np.quantile(birth, [0.005, 0.995]).tolist()
-    longest = float(np.quantile(persistence, 0.99))
-    if store.spec.image.grid == "legacy-persim":
-        low, high = round_outward(min(low, 0.0), max(high, longest))
-        return {"birth_range": [low, high], "persistence_range": [0.0, high]}
-    missing = NARROWEST * longest - (high - low)
-    if missing > 0:
-        low, high = low - missing / 2, high + missing / 2
-    return {
-        "birth_range": list(round_outward(low, high)),
-        "persistence_range": [0.0, round_outward(0.0, longest)[1]],
-    }
-
-
-def some_samples(store: Store, wanted: np.ndarray | None = None) -> np.ndarray:
-    """Up to `LOOKED_AT` usable samples (n,), spread over the store; ascending.
-
-    wanted: (N,) which ones are preferred; all where it holds none of the usable ones.
-    """
-    usable = np.asarray(store.status) == Status.OK
-    if wanted is not None and (usable & wanted).any():
-        usable &= wanted
-    found = np.flatnonzero(usable)
-    return found[spread(len(found), LOOKED_AT)] if len(found) else found
-
-
-def drawn_points(store: Store, samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Birth and persistence of all points that are drawn of some samples."""
-    points, _ = store.diagrams(samples)
-    births, persistences, _ = select(points, np.array([0, len(points)]), store.spec.image)
-    return births, persistences
-
-
-def round_outward(low: float, high: float) -> tuple[float, float]:
-    """The nearest interval around this one with ends on a grid of a tenth of its width or finer.
-
-    The grid is a power of ten, so that few digits are written. LO < HI even where both are equal.
-    """
-    width = max(high - low, 1e-9 * max(abs(low), abs(high)), 1e-300)
-    step = Decimal(1).scaleb(math.floor(math.log10(width)) - 1)
-    down, up = (
-        (Decimal(repr(end)) / step).to_integral_value(rounding) * step
-        for end, rounding in ((low, ROUND_FLOOR), (high, ROUND_CEILING))
-    )
-    return float(down), float(up if up > down else down + step)
-
-
-def window_options(birth: Sequence[float], persistence: Sequence[float]) -> str:
-    """A window as the options that ask for it; with `=`, so that a negative number is a value."""
-    ranges = {"birth": birth, "persistence": persistence}
-    return " ".join(f"--{axis}-range={_joined(ends)}" for axis, ends in ranges.items())
-
-
-def _joined(ends: Sequence[float]) -> str:
-    return ",".join(repr(float(end)).removesuffix(".0") for end in ends)
-
-
-def warnings_of(facts: dict[str, Any]) -> list[str]:
-    """What a user should know before using the store, worst first; empty when all is well."""
-    lines = []
-    unusable = {name: n for name, n in facts["status"].items() if name != "OK"}
-    if unusable:
-        listed = ", ".join(f"{n} {name}" for name, n in unusable.items())
-        lines.append("; ".join([f"{listed}: not delivered to training", *problem_lines(facts, 3)]))
-    inside = facts["points_inside"]
-    if inside is not None and inside < LITTLE:
-        ranges = facts["birth_range"], facts["persistence_range"]
-        lines.append(
-            f"the window (birth {_joined(ranges[0])}, persistence {_joined(ranges[1])}) holds "
-            f"{inside:.0%} of the points and {facts['persistence_inside']:.0%} of the persistence"
-        )
-        if (fit := facts["suggested"]) is not None:
-            options = window_options(fit["birth_range"], fit["persistence_range"])
-            lines[-1] += f"; on each axis 99 % of the points lie in {options}"
-    if facts["faint_images"]:
-        lines.append(
-            f"{facts['faint_images']} images are faint (under a millionth of the brightest): "
-            "divided by their own maximum they show points outside the window; see --floor"
-        )
-    if facts["flat_channels"]:
-        lines.append(
-            f"{facts['flat_channels']} channels are constant: nothing is to be seen in them"
-        )
-    return lines
-
-
-def problem_lines(facts: dict[str, Any], most: int | None = None) -> list[str]:
-    """The first problems of a store, each with the id of its sample."""
-    return [f"{name}: {message}" for name, message in list(facts["problems"].items())[:most]]
 
 
 def explain_sample(
@@ -211,39 +56,6 @@ def explain_sample(
     }
 
 
-def window_facts(store: Store, sample: int) -> dict[str, Any] | None:
-    """Where a sample was cut out of a recording: subject, file, start, length, rate.
-
-    start, length: in samples of the recording, the first one is 0. None where ids do not say so.
-    """
-    if "ids" not in store.attributes:
-        return None
-    window = Window.parse(str(store.ids[sample]))
-    subject = "" if store.groups is None else str(store.groups[sample])
-    return {
-        "dataset": store.spec.source.kind,
-        "subject": subject,
-        "recording": window.recording,
-        "start": window.start,
-        "length": window.length,
-        "recorded_rate": window.recorded,
-        "samples": window.samples,
-        "rate": window.rate,
-    }
-
-
-def window_line(window: dict[str, Any]) -> str:
-    """Where a window was cut, in words."""
-    recorded, start, length = (window[name] for name in ("recorded_rate", "start", "length"))
-    became = ""
-    if (window["samples"], window["rate"]) != (length, recorded):
-        became = f", as {window['samples']} at {window['rate']:g} Hz"
-    return (
-        f"{length} samples at {recorded:g} Hz from sample {start:,} ({start / recorded:.6g} s) of"
-        f" {window['recording']}, subject {window['subject'] or 'unknown'}{became}"
-    )
-
-
 def recipe_of(store: Store) -> dict[str, Any]:
     """Name and citation of the recipe a store was asked for by, and what was changed of it.
 
@@ -270,7 +82,7 @@ def _explain_diagram(points: np.ndarray, spec: ImageSpec) -> dict[str, Any]:
         "essential": int(np.isinf(points[:, 1]).sum()),
         "drawn": len(birth),
         "outside": int((~inside).sum()),
-        "persistence_inside": _share(float(persistence[inside].sum()), float(persistence.sum())),
+        "persistence_inside": share(float(persistence[inside].sum()), float(persistence.sum())),
         "classes": classes_of(points, spec),
     }
 
