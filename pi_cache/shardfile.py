@@ -164,36 +164,19 @@ class ShardFile:
         chunks = rows // size
         cuts = [0, *(np.flatnonzero(np.diff(chunks)) + 1).tolist(), len(rows)]
         order = np.arange(len(rows)) if places is None else places
-        whole = self._whole(rows, order, cuts)
+        whole = (np.diff(cuts) == size) & _each_rising(rows, cuts)
+        direct = (whole & _each_rising(order, cuts)).tolist()
         inside, first = rows - chunks * size, order[cuts[:-1]].tolist()
         scratch = self._scratch()
         chunk, blocks = as_blocks(scratch), as_blocks(out)
-        decoded = self._chunks(chunks[cuts[:-1]].tolist())
-        for data, place, direct, a, b in zip(
-            decoded, first, whole, cuts[:-1], cuts[1:], strict=True
-        ):
-            if direct:
-                self._decode(data, out[place : place + size])
+        stored = self._chunks(chunks[cuts[:-1]].tolist())
+        for part, (data, all_rows) in enumerate(zip(stored, whole.tolist(), strict=True)):
+            a, b = cuts[part], cuts[part + 1]
+            if direct[part]:
+                self._decode(data, out[first[part] : first[part] + size])
                 continue
             self._decode(data, scratch)
-            if b - a == size and inside[b - 1] - inside[a] == size - 1:  # all rows, as they lie
-                blocks[order[a:b]] = chunk
-            else:
-                blocks[order[a:b]] = chunk[inside[a:b]]
-
-    def _whole(
-        self, rows: NDArray[np.intp], spots: NDArray[np.intp], cuts: list[int]
-    ) -> list[bool]:
-        """Whether each part of ascending rows is a whole chunk that goes to rising spots."""
-        size = self.shard.chunk_rows
-        step = (np.diff(rows) == 1) & (np.diff(spots) == 1)
-        rising = np.concatenate(([0], np.cumsum(step)))
-        lengths = np.diff(cuts)
-        last = np.array(cuts[1:]) - 1
-        found: list[bool] = (
-            (lengths == size) & (rising[last] - rising[cuts[:-1]] == size - 1)
-        ).tolist()
-        return found
+            blocks[order[a:b]] = chunk if all_rows else chunk[inside[a:b]]
 
     def read_range(self, start: int, stop: int, out: NDArray[Any]) -> None:
         """Fill `out` with rows start..stop."""
@@ -278,6 +261,12 @@ class ShardFile:
     def _check_present(self, rows: int) -> None:
         if self.view is not None and rows > len(self.view):
             raise CorruptStore(f"{self.file.path}: inner chunk {rows - 1} is missing")
+
+
+def _each_rising(values: NDArray[np.intp], cuts: list[int]) -> NDArray[np.bool_]:
+    """Of each part between two cuts, whether every value is one more than the one before."""
+    breaks = np.concatenate(([0], np.cumsum(np.diff(values) != 1)))
+    return np.asarray(breaks[np.array(cuts[1:]) - 1] == breaks[cuts[:-1]])
 
 
 def _cut(data: bytes, places: list[list[int]]) -> Iterator[Stored]:

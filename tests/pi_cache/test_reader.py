@@ -14,6 +14,7 @@ import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +70,18 @@ def own(tmp_path: Path) -> Path:
 indices = st.lists(st.integers(-SAMPLES, SAMPLES - 1), max_size=40)
 bounds = st.none() | st.integers(-SAMPLES - 2, SAMPLES + 2)
 slices = st.builds(slice, bounds, bounds, st.sampled_from([None, 1, 2, 7, -1, -3]))
+
+
+@pytest.mark.parametrize("chunk", [1, 4])
+def test_any_four_rows_of_a_chunk(tmp_path: Path, chunk: int) -> None:
+    """Repeated, missing and in any order: only all of them, once, are the chunk as it lies."""
+    layout = Layout(shard_samples=8, chunk_samples=chunk)
+    store = open_store(make_store(tmp_path, make_spec(SAMPLES), layout))
+    truth = make_columns(store.spec)["inputs"]
+    for rows in product(range(4, 8), repeat=4):
+        np.testing.assert_array_equal(store.read("inputs", rows), truth[list(rows)])
+        beside = [9, *rows, 0]
+        np.testing.assert_array_equal(store.read("inputs", beside), truth[beside])
 
 
 @settings(max_examples=150, deadline=None)
