@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from pi_cache import catalogue
 from pi_cache.errors import InvalidSpec
 from pi_cache.specs import (
     CONSTRUCTIONS,
@@ -99,6 +100,7 @@ SPEC_FILE = click.option(
     "--spec", "spec_file", type=click.Path(path_type=Path, exists=True, dir_okay=False),
     help="Start from a saved spec (JSON or TOML), such as the spec.json of a store.",
 )  # fmt: skip
+LIKE = click.option("--like", metavar="STORE", help="Of the samples of a store: its path or key.")
 SAMPLE = _choice("--sample", SAMPLE_KINDS, "What the samples of an array are, where it is unclear.")
 
 PART_OPTIONS = (
@@ -161,6 +163,10 @@ LAYOUT_OPTIONS = (
     click.option("--workers", type=click.IntRange(min=1), help="Processes.  [default: your cores]"),
     click.option("--scheduler", metavar="ADDRESS", help="Dask scheduler, such as tcp://host:8786."),
     click.option("--shard-samples", type=click.IntRange(min=1), help="Samples a shard."),
+    click.option(
+        "--chunk-samples", type=click.IntRange(min=1),
+        help="Samples that are decoded together; 1 for random reads of single ones.  [default: 8]",
+    ),
     click.option("--with-inputs/--no-inputs", default=True, help="Store the raw samples too."),
     click.option("--mapped", is_flag=True, help="Uncompressed shards, to be memory-mapped."),
     click.option(
@@ -192,6 +198,28 @@ def with_options(*groups: tuple[Callable[[Any], Any], ...]) -> Callable[[Command
     return add
 
 
+def saved_request(
+    spec_file: Path | None, like: str | None, root: Path | None, *, source: str | None = None
+) -> dict[str, Any]:
+    """What a file or a store says to start from; of a store below `root`, its samples alone.
+
+    source: that is named beside, which may take the place of a file's, and not of a store's.
+    Raises InvalidSpec where two of them say which samples; what reading them raises.
+    """
+    from pipeline.request import read_request, samples_of
+
+    if spec_file is not None and like is not None:
+        raise InvalidSpec("--spec and --like both name samples: give one of the two")
+    if source is not None and like is not None:
+        raise InvalidSpec(
+            f"{source} and --like both name samples: give one of the two, or --spec with the"
+            " spec.json of the store to take all but its samples"
+        )
+    if like is not None:
+        return samples_of(catalogue.read_spec(catalogue.locate(like, catalogue.parse_root(root))))
+    return {} if spec_file is None else read_request(spec_file)
+
+
 def open_request(request: Wanted, say: Callable[[str], None]) -> Source:
     """The source of a request, with what there is to say of it."""
     from pipeline.sources import KINDS, open_source
@@ -208,13 +236,19 @@ def open_request(request: Wanted, say: Callable[[str], None]) -> Source:
 
 
 def opened(
-    source: str | None, given: dict[str, Any], say: Callable[[str], None]
+    source: str | None,
+    given: dict[str, Any],
+    say: Callable[[str], None],
+    root: Path | None = None,
 ) -> tuple[Source, Request, Options]:
-    """The source, the request and the build options that a command line means."""
-    from pipeline.prepare import Options, largest_magnitude
-    from pipeline.request import read_request, resolve
+    """The source, the request and the build options that a command line means.
 
-    saved = {} if given["spec_file"] is None else read_request(given["spec_file"])
+    root: of the cache in which the store of `--like` is looked for.
+    """
+    from pipeline.prepare import Options, largest_magnitude
+    from pipeline.request import resolve
+
+    saved = saved_request(given["spec_file"], given.get("like"), root, source=source)
     asked = {name: given.get(name) for name in EMBEDDING}
     by_rule = any(isinstance(value, str) for value in asked.values())
     known = {**given, **dict.fromkeys(EMBEDDING)} if by_rule else given

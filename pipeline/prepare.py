@@ -32,7 +32,13 @@ from pipeline.engines.limits import (
     size_of,
 )
 from pipeline.executors import EXECUTORS, granted_cores, single_threaded
-from pipeline.fields import channel_names, field_size, make_fields, points_at_most
+from pipeline.fields import (
+    channel_names,
+    field_size,
+    make_fields,
+    points_at_most,
+    short_for_embedding,
+)
 from pipeline.gramian.axes import extent_of
 from pipeline.gramian.shard import block_memory, fields_of
 from pipeline.gramian.shard import channel_names as gramian_channels
@@ -81,6 +87,7 @@ class Options:
     workers: int | None = None
     scheduler: str | None = None
     shard_samples: int | None = None
+    chunk_samples: int | None = None
     with_inputs: bool = True
     mapped: bool = False
     space_check: bool = True
@@ -93,10 +100,12 @@ class Options:
             raise InvalidSpec(f"time_limit must be seconds, or 0 for none, got {self.time_limit}")
         if self.executor is not None and self.executor not in EXECUTORS:
             raise InvalidSpec(f"executor must be one of {', '.join(EXECUTORS)}")
-        for name in ("workers", "shard_samples"):
+        for name in ("workers", "shard_samples", "chunk_samples"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise InvalidSpec(f"{name} must be at least 1, got {value}")
+        if self.mapped and self.chunk_samples not in (None, 1):
+            raise InvalidSpec("chunk_samples goes with compressed shards; mapped ones have 1")
         if self.scheduler is not None and self.executor != "dask":
             raise InvalidSpec("scheduler goes with executor dask")
 
@@ -200,6 +209,9 @@ def differing_layout(blueprint: Blueprint, options: Options) -> list[str]:
         layout.shard_samples
     ):
         lines.append(f"shard-samples {wanted}: this store has {layout.shard_samples} a shard")
+    if options.chunk_samples not in (None, layout.chunk_samples):
+        chunk = layout.chunk_samples
+        lines.append(f"chunk-samples {options.chunk_samples}: this store has {chunk} a chunk")
     if options.mapped and layout.codec != "none":
         lines.append("mapped: this store is compressed")
     if not options.with_inputs and "inputs" in columns:
@@ -260,13 +272,14 @@ def choose_layout(source: Source, spec: StoreSpec, cost: Cost | None, options: O
     )
     if options.mapped:
         rows = -(-rows // MAPPED_ROWS) * MAPPED_ROWS
-    rows = Layout(shard_samples=rows).shard_samples  # whole chunks
+    chunk = options.chunk_samples or Layout().chunk_samples
+    rows = Layout(shard_samples=rows, chunk_samples=chunk).shard_samples  # whole chunks
     capacity = 1  # of no effect where there are no diagrams
     if spec.gramian is None:
         capacity = rows * points_at_most(_largest_shape(source), source, spec.diagram)
     if options.mapped:
         return Layout.mapped(shard_samples=rows, point_capacity=capacity)
-    return Layout(shard_samples=rows, point_capacity=capacity)
+    return Layout(shard_samples=rows, chunk_samples=chunk, point_capacity=capacity)
 
 
 def _largest_shape(source: Source) -> tuple[int, ...]:
@@ -280,13 +293,18 @@ def _largest_shape(source: Source) -> tuple[int, ...]:
 def check_size(source: Source, spec: StoreSpec) -> None:
     """Raise InvalidSpec where every sample is of one shape, and too large for the engine.
 
+    So too where it is too short for a delay embedding.
     Where a longest edge is given, the number of edges is not known yet, and each sample is looked
     at by itself.
     """
     if None in source.shape or spec.gramian is not None:
         return
-    diagram = spec.diagram
-    size = field_size(_largest_shape(source), diagram)
+    diagram, shape = spec.diagram, _largest_shape(source)
+    if diagram.embedding_dimension is not None and diagram.embedding_delay is not None:
+        short = short_for_embedding(shape[0], diagram.embedding_dimension, diagram.embedding_delay)
+        if short:
+            raise InvalidSpec(f"no sample can be used: {short}")
+    size = field_size(shape, diagram)
     why = refusal(diagram, size, None if diagram.max_length is None else 0.0)
     if why is not None:
         raise InvalidSpec(f"every sample is too large: {why}")

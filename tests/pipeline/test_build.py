@@ -36,6 +36,7 @@ from pipeline.shard import ShardTask
 from pipeline.sources import open_source
 from pipeline.sources.arrays import from_arrays
 from pipeline.sources.base import Source
+from tests.sources.test_base import make as made_source
 
 IMAGE = ImageSpec(pixels=12, sigma=0.1)
 
@@ -76,9 +77,11 @@ def test_shard_size_changes_files_and_no_number(digits: Source, tmp_path: Path) 
     small = open_store(built(digits, tmp_path / "small").path)
     large = open_store(built(digits, tmp_path / "large", shard_samples=4096).path)
     mapped = open_store(built(digits, tmp_path / "mapped", mapped=True).path)
-    assert small.key == large.key == mapped.key
+    single = open_store(built(digits, tmp_path / "single", chunk_samples=1).path)
+    assert single.manifest.blueprint.layout.chunk_samples == 1
+    assert small.key == large.key == mapped.key == single.key
     for name in ("images", "status", "inputs"):
-        for other in (large, mapped):
+        for other in (large, mapped, single):
             np.testing.assert_array_equal(small.read_all(name), other.read_all(name))
     np.testing.assert_array_equal(small.diagram(199, 0), large.diagram(199, 0))
 
@@ -328,11 +331,26 @@ def test_a_sample_that_cannot_be_drawn_costs_only_itself(
 
 
 def test_a_signal_too_short_for_its_embedding_is_a_status(tmp_path: Path) -> None:
-    source = from_arrays(np.random.default_rng(0).normal(size=(2, 20)), sample="signal")
+    rng = np.random.default_rng(0)
+    source = made_source(rng.normal(size=(20, 2)), rng.normal(size=(40, 2)), shape=(None, 2))
     spec = DiagramSpec(filtration="rips", embedding_dimension=5, embedding_delay=8)
     report = build(source, spec, IMAGE, root=tmp_path, options=Options(executor="serial"))
-    assert dict(report.manifest.status) == {"WRONG_SHAPE": 2}
-    assert "too short" in report.manifest.statistics["problems"]["000000"]
+    assert dict(report.manifest.status) == {"OK": 1, "WRONG_SHAPE": 1}
+    assert "too short" in report.manifest.statistics["problems"]["s0"]
+
+
+def test_signals_that_are_all_too_short_fail_at_once(tmp_path: Path) -> None:
+    source = from_arrays(np.random.default_rng(0).normal(size=(2, 32)), sample="signal")
+    spec = DiagramSpec(filtration="rips", embedding_dimension=5, embedding_delay=8)
+    message = "no sample can be used: a signal of 32 samples is too short .* it needs 33"
+    with pytest.raises(InvalidSpec, match=message):
+        make_plan(source, StoreSpec(source=source.spec(), diagram=spec), options=Options())
+    with pytest.raises(InvalidSpec, match=message):
+        build(source, spec, IMAGE, root=tmp_path)
+    assert list(tmp_path.iterdir()) == [], "nothing was begun"
+    longest = spec.replace(embedding_delay=7)  # 29 samples
+    report = build(source, longest, IMAGE, root=tmp_path, options=Options(executor="serial"))
+    assert dict(report.manifest.status) == {"OK": 2}
 
 
 def test_a_flat_picture_is_a_grid_of_points_for_rips(tmp_path: Path) -> None:

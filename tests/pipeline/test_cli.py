@@ -196,6 +196,13 @@ def test_layout_options_of_a_store_that_is_there_are_answered(tmp_path: Path) ->
     run(["pipeline", "build-pis", "digits", *end])
     result = run(["pipeline", "build-pis", "digits", "--mapped", "--no-inputs", *end])
     assert "mapped: this store is compressed" in result.stderr
+    again = run(["pipeline", "build-pis", "digits", "--chunk-samples", "1", *end])
+    assert "chunk-samples 1: this store has 8 a chunk" in again.stderr
+    refused = command_line(
+        "pipeline", "build-pis", "digits", "--mapped", "--chunk-samples", "4", *end
+    )
+    assert refused.returncode == 2
+    assert "chunk_samples goes with compressed shards; mapped ones have 1" in refused.stderr
     assert "no-inputs: this store holds the inputs" in result.stderr
 
 
