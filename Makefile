@@ -47,7 +47,7 @@ lint: $(VENV)/test.done
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 
-bench: .venv-giotto/test.done
+bench: .venv-giotto/test.done $(VENV)/test.done
 	.venv-giotto/bin/python $(PIP) cripser
 	.venv-giotto/bin/python -m benchmarks.kernels
 	.venv-giotto/bin/python -m benchmarks.start_up
@@ -56,6 +56,8 @@ bench: .venv-giotto/test.done
 	.venv-giotto/bin/python -m benchmarks.build_rate
 	.venv-giotto/bin/python -m benchmarks.first_touch
 	.venv-giotto/bin/python -m benchmarks.wearables
+	$(VENV)/bin/python -m benchmarks.render
+	$(VENV)/bin/python -m benchmarks.training_read
 
 clean:
 	rm -rf .venv .venv-newest .venv-giotto

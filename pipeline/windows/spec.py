@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, fields
 from typing import Any, Self
 
@@ -184,6 +185,16 @@ def _channels(value: object) -> tuple[str, ...]:
 Amounts = Mapping[str, Callable[[str], Any] | None]
 
 
+def _as_amount(text: str, amounts: Amounts) -> str:
+    """The rule whose amount a text is, as a hint: somebody who writes minmax means fitted:minmax."""
+    for name, parse in amounts.items():
+        if parse is not None and not text[:1].isdigit():
+            with suppress(ValueError):
+                parse(text)
+                return f"; did you mean {name}:{text}?"
+    return ""
+
+
 def _rule(amounts: Amounts) -> Callable[[object], Rule]:
     """A parser of rules by name, each with a parser of its amount, None where it has none."""
 
@@ -192,7 +203,8 @@ def _rule(amounts: Amounts) -> Callable[[object], Rule]:
             value = value.plain()
         name, colon, text = str(value).strip().partition(":")
         if name not in amounts:
-            raise ValueError(f"one of {', '.join(amounts)}, got {str(value)[:40]!r}")
+            hint = _as_amount(name, amounts)
+            raise ValueError(f"one of {', '.join(amounts)}, got {str(value)[:40]!r}{hint}")
         parse_amount = amounts[name]
         if parse_amount is None:
             if colon:

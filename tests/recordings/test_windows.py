@@ -410,6 +410,7 @@ def test_ways_to_say_one_thing_are_one_spec() -> None:
         ({"label_rule": "any"}, "label_rule must be one of all, majority, ends"),
         ({"gaps": "fill"}, "gaps must be one of cut, bridge"),
         ({"missing": "interpolate"}, "missing must be interpolate:samples such as 100"),
+        ({"scale": "minmax"}, "published, fitted, got 'minmax'; did you mean fitted:minmax"),
         ({"scale": "fitted"}, "scale must be fitted:minmax or fitted:zscore"),
         ({"scale": "fitted:minmax"}, "a fitted scale and fit_on go together"),
         ({"fit_on": "split:train"}, "a fitted scale and fit_on go together"),
