@@ -14,6 +14,7 @@ import os
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,8 @@ SHARD = 4096
 DISTINCT = 1024
 """Images that differ; a store repeats them in another order in every shard."""
 POINTS = 60
+REQUESTS = 32
+"""Threads that read from the disk where its own speed at random is timed."""
 LAYOUTS = {
     "chunked": Layout(),
     "single": Layout(chunk_samples=1),
@@ -95,10 +98,13 @@ def make_store(root: Path, samples: int, dtype: str, layout: Layout, drawn: np.n
 
 
 def best(works: Mapping[str, Callable[[], object]], samples: int, rounds: int) -> dict[str, float]:
-    """Samples a second of each, all in turns: the best of several rounds after one."""
+    """Samples a second of each, all in turns: the best of several rounds after one.
+
+    Every other round goes backwards: huge pages cost most for who asks for them first.
+    """
     times: dict[str, float] = {}
     for turn in range(rounds + 1):
-        for name, work in works.items():
+        for name, work in list(works.items())[:: -1 if turn % 2 else 1]:
             start = time.process_time()
             work()
             spent = time.process_time() - start
@@ -143,9 +149,17 @@ class Codec:
         for payload, target in zip(self.payloads, self.targets, strict=True):
             blosc.decompress(payload, target)
 
+    def into_new_memory(self) -> None:
+        """Both, of every chunk in order, into memory that nobody has touched."""
+        whole = np.empty((len(self.chunks), *self.targets[0].shape), self.targets[0].dtype)
+        self._check_and_decode(whole)
+
     def check_and_decode(self) -> None:
-        """The codecs that the store names: crc32c and Blosc."""
-        for chunk, payload, target in zip(self.chunks, self.payloads, self.targets, strict=True):
+        """The codecs that the store names, crc32c and Blosc, into memory that was used before."""
+        self._check_and_decode(self.targets)
+
+    def _check_and_decode(self, targets: Iterable[np.ndarray]) -> None:
+        for chunk, payload, target in zip(self.chunks, self.payloads, targets, strict=True):
             google_crc32c.value(chunk)
             blosc.decompress(payload, target)
 
@@ -206,6 +220,7 @@ def of_chunks(path: Path, rounds: int) -> list[Row]:
         {
             "codec": codec.decode,
             "codecs": codec.check_and_decode,
+            "anew": codec.into_new_memory,
             "decode all": lambda: part.source.read_all("images", out=warm),
             "decode all, new memory": lambda: decode_all(part, torch.device("cpu")),
             "block shuffle": lambda: consume(loader),
@@ -214,19 +229,29 @@ def of_chunks(path: Path, rounds: int) -> list[Row]:
         rounds,
     )
     bounds = {"crc32c and Blosc": found.pop("codecs"), "Blosc alone": found.pop("codec")}
-    return [Row(work, speed, bounds) for work, speed in found.items()]
+    anew = {"both into new memory": found.pop("anew")}
+    return [
+        Row(work, speed, bounds | anew if "new" in work else bounds)
+        for work, speed in found.items()
+    ]
 
 
 def of_single(path: Path, rounds: int) -> list[Row]:
-    """Compressed samples at random against the codec."""
+    """Samples that are compressed one by one, at random, against the codec."""
     dataset = stored(path)
     codec, samples = Codec(dataset.store), len(dataset)
+    loader = Loader(dataset, BATCH, how="streaming")
 
     def at_random() -> None:
         for index in torch.randperm(samples).split(BATCH):
             dataset.batch(index)
 
-    works = {"codecs": codec.at_random, "codec": codec.decode, "compressed, at random": at_random}
+    works = {
+        "codecs": codec.at_random,
+        "codec": codec.decode,
+        "one a chunk, at random, plain loop": at_random,
+        "one a chunk, at random, Loader": lambda: consume(loader),
+    }
     found = best(works, samples, rounds)
     bounds = {"crc32c and Blosc": found.pop("codecs"), "Blosc in order": found.pop("codec")}
     return [Row(work, speed, bounds) for work, speed in found.items()]
@@ -260,7 +285,7 @@ def evict(path: Path) -> list[Path]:
 
 
 def cold(path: Path, rounds: int) -> Row:
-    """An epoch at random from disk, against reading the same files from end to end."""
+    """An epoch at random from disk, against what the disk gives in order and at random."""
 
     def in_order() -> float:
         files = evict(path)
@@ -273,6 +298,19 @@ def cold(path: Path, rounds: int) -> Row:
             os.close(handle)
         return time.perf_counter() - start
 
+    def requests() -> float:
+        """As many reads under way as a disk is given, each of a sample at random."""
+        handles = [os.open(file, os.O_RDONLY) for file in evict(path)]
+        places = places_of(stored(path).store, handles)
+        shares = [places[k::REQUESTS] for k in range(REQUESTS)]
+        start = time.perf_counter()
+        with ThreadPoolExecutor(REQUESTS) as threads:
+            list(threads.map(read_each, shares))
+        spent = time.perf_counter() - start
+        for handle in handles:
+            os.close(handle)
+        return spent
+
     def at_random() -> float:
         loader = Loader(stored(path), BATCH, how="streaming")
         consume([next(iter(loader))])  # opened
@@ -281,11 +319,28 @@ def cold(path: Path, rounds: int) -> Row:
         consume(loader)
         return time.perf_counter() - start
 
-    times = np.min([(in_order(), at_random()) for _ in range(rounds)], axis=0)
-    samples = len(stored(path))
-    return Row(
-        "cold, mapped at random", samples / times[1], {"the disk in order": samples / times[0]}
-    )
+    works = (at_random, in_order, requests)
+    times = np.min([[work() for work in works] for _ in range(rounds)], axis=0)
+    ours, ordered, random = len(stored(path)) / times
+    bounds = {"the disk in order": ordered, "the disk at random": random}
+    return Row("cold, mapped at random", ours, bounds)
+
+
+def places_of(store: Store, handles: list[int]) -> list[tuple[int, int, int]]:
+    """Handle, start and size of each sample of a mapped store, in a random order."""
+    found = [
+        (handle, start, size)
+        for k, handle in enumerate(handles)
+        for start, size in store._shard("images", k).chunk_places
+        if start >= 0
+    ]
+    return [found[k] for k in np.random.default_rng(0).permutation(len(found)).tolist()]
+
+
+def read_each(places: list[tuple[int, int, int]]) -> None:
+    """Read from the disk, one request after the other."""
+    for handle, start, size in places:
+        os.pread(handle, size, start)
 
 
 def measure(root: Path, samples: int, dtype: str, rounds: int, drawn: np.ndarray) -> list[Row]:
@@ -297,7 +352,8 @@ def measure(root: Path, samples: int, dtype: str, rounds: int, drawn: np.ndarray
     rows = of_memory(paths["mapped"], rounds)
     rows += of_chunks(paths["chunked"], rounds)
     rows += of_single(paths["single"], rounds)
-    rows.append(cold(paths["mapped"], rounds))
+    if hasattr(os, "posix_fadvise"):
+        rows.append(cold(paths["mapped"], rounds))
     share = diversity(paths["chunked"])
     size = sum(f.stat().st_size for f in paths["chunked"].glob("data.zarr/images/c.*"))
     click.echo(f"\n{dtype}: {size / samples:,.0f} bytes a sample compressed")

@@ -9,6 +9,7 @@ from typing import Any
 from pi_cache.catalogue import Entry
 from pi_cache.errors import StoreNotFound
 from pi_cache.manifest import StoreManifest
+from pi_cache.metadata import GROUP
 from pi_cache.query import field_values
 from pi_cache.specs import StoreSpec, differences
 
@@ -63,6 +64,10 @@ def compare(one: Entry, other: Entry) -> Comparison:
     beside = _pairs(field_values(mine), field_values(theirs))
     if one.manifest is not None and other.manifest is not None:
         beside |= _pairs(_built(one.manifest), _built(other.manifest))
+        if not fields:
+            beside |= _pairs(_noted(one.manifest), _noted(other.manifest))
+            if _data(one.manifest) == _data(other.manifest):
+                beside.pop("digest", None)  # notes lie in a file too
     apart = {"algorithm", *mine.parts, *theirs.parts} if "representation" in fields else set()
     beside = {
         name: pair
@@ -89,6 +94,16 @@ def _built(manifest: StoreManifest) -> dict[str, Any]:
         "arrays": arrays,
         "digest": manifest.digest,
     }
+
+
+def _noted(manifest: StoreManifest) -> dict[str, Any]:
+    """What builders noted of a store, by dotted name."""
+    return {f"notes.{name}": value for name, value in manifest.blueprint.attributes.items()}
+
+
+def _data(manifest: StoreManifest) -> dict[str, Any]:
+    """The files of a store but for the one in which its notes lie."""
+    return {name: entry for name, entry in manifest.files.items() if name != GROUP}
 
 
 def _spec(entry: Entry) -> StoreSpec:

@@ -147,6 +147,7 @@ def export(
         listed[file.name] = _publish(folder, file, new=file.name in new)
         say(f"{file.name}: {number + 1} of {len(every)} files")
     _finish(folder, {**identity, "files": listed, **_described(selected)})
+    files.sweep(folder, older=0)
     return Exported(
         folder=folder,
         form=form,
@@ -233,7 +234,7 @@ def _check_folder(folder: Path, identity: Mapping[str, Any]) -> None:
         if not isinstance(begun, dict):
             raise ValueError
     except FileNotFoundError:
-        others = [path for path in files.listing(folder) if not files.is_left(path.name)]
+        others = [path for path in files.listing(folder) if not files.is_temporary(path.name)]
         if others:
             raise AlreadyPublished(
                 f"{folder}: is not empty, it holds {others[0].name}; export into a new folder",

@@ -57,7 +57,7 @@ def _npy(array: NDArray[np.int64]) -> bytes:
 
 
 def _lines(name: str, texts: list[str]) -> bytes:
-    broken = [text for text in texts if len(text.splitlines()) > 1 or text.endswith("\n")]
+    broken = [text for text in texts if text.splitlines() not in ([], [text])]
     if broken:
         raise InvalidSpec(
             f"{name}.txt has a line a sample, and {broken[0]!r:.80} is several; export with"

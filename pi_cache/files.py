@@ -10,6 +10,7 @@ import contextlib
 import errno
 import hashlib
 import os
+import re
 import secrets
 import socket
 import stat
@@ -42,6 +43,8 @@ THREADS = 4
 ATTEMPTS = 5
 LEFT = 3600.0
 """Seconds after which a temporary has no writer any more."""
+NAMED = re.compile(r".+\.[0-9]+\.[0-9a-f]{16}", re.DOTALL)
+"""A temporary: host, process, and random digits."""
 REWRITES = 2
 """How often a file whose fsync or close failed is written anew: its pages may be lost by then,
 and a second fsync of the same file would say nothing of them."""
@@ -152,11 +155,12 @@ def move_aside(path: Path, quarantine: Path) -> Path | None:
     return aside
 
 
-def sweep(temporary: Path) -> None:
+def sweep(temporary: Path, *, older: float = LEFT) -> None:
     """Remove what killed writers left behind.
 
     Whether a writer in another container or on another machine still runs cannot be told, so
     only old files go; their age is counted on the clock of the file system itself.
+    older: seconds; 0 where all is written, so that another writer has nothing to lose.
     """
     left = [path for path in listing(temporary) if is_left(path.name)]
     if not left:
@@ -164,7 +168,7 @@ def sweep(temporary: Path) -> None:
     now = clock(temporary)
     for path in left:
         with contextlib.suppress(FileNotFoundError):
-            if now - _call("stat", path, path).st_mtime > LEFT:
+            if now - _call("stat", path, path).st_mtime >= older:
                 _discard(path)
 
 
@@ -179,8 +183,15 @@ def clock(folder: Path) -> float:
 
 def is_left(name: str) -> bool:
     """Whether a name is that of a temporary whose writer does not run here."""
-    host, _, process = name.rpartition(".")[0].rpartition(".")
-    return process.isdigit() and not (host == socket.gethostname() and _runs(int(process)))
+    if not is_temporary(name):
+        return False
+    host, process, _ = name.rsplit(".", 2)
+    return not (host == socket.gethostname() and _runs(int(process)))
+
+
+def is_temporary(name: str) -> bool:
+    """Whether a name is one that `_stage_blocks` gives: a folder may hold files of the user too."""
+    return NAMED.fullmatch(name) is not None
 
 
 def _runs(process: int) -> bool:

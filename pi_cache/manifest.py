@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar, NamedTuple, Self
@@ -306,7 +307,13 @@ def _merge(name: str, one: Any, other: Any) -> Any:
     if isinstance(one, list | tuple):
         return [_merge(name, a, b) for a, b in zip(one, other, strict=True)]
     choose = {"min": min, "max": max}.get(name[:3])
-    return choose(one, other) if choose else one + other
+    return choose(one, other) if choose else _sum(one, other)
+
+
+def _sum(one: Any, other: Any) -> Any:
+    """Of numbers; of floats the largest one where it is larger: a document holds finite numbers."""
+    total = one + other
+    return min(total, sys.float_info.max) if isinstance(total, float) else total
 
 
 def _extreme(

@@ -106,20 +106,25 @@ class Mapping:
             for k in range(len(self._placed)):
                 if self.holds(k):
                     self._advise(k, mmap.MADV_RANDOM)
-        starts = self._address + rows * self.step
+        starts = self._address + np.sort(rows) * self.step
         pages = starts // mmap.PAGESIZE * mmap.PAGESIZE
         for page, length in zip(pages.tolist(), (starts - pages + self.step).tolist(), strict=True):
-            _call("madvise", page, length, mmap.MADV_WILLNEED)
+            _advise(page, length, mmap.MADV_WILLNEED)
 
     def _advise(self, k: int, advice: int) -> None:
         first = k * (self.span // self.step)
         size = min(self.samples - first, self.span // self.step) * self.step
-        _call("madvise", self._address + k * self.span, size, advice)
+        _advise(self._address + k * self.span, size, advice)
 
     def take(self, rows: NDArray[np.intp]) -> NDArray[Any]:
         """(n, ...) a copy of rows of shards that are placed, in any order."""
         taken: NDArray[Any] = self.blocks[rows]
         return taken.view(self._dtype).reshape(len(rows), *self._shape)
+
+
+def _advise(address: int, size: int, advice: int) -> None:
+    """Advice: rows are the same whether the system takes it or has no room for it."""
+    _functions()["madvise"](address, size, advice)
 
 
 def _call(name: str, address: int, size: int, *arguments: int) -> None:

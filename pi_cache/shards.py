@@ -19,6 +19,7 @@ from numcodecs.vlen import VLenUTF8
 from numpy.typing import NDArray
 
 from pi_cache.errors import CorruptStore, InvalidSpec
+from pi_cache.unpacking import unpack
 
 ABSENT = 2**64 - 1
 CHECKSUM = 4
@@ -133,14 +134,15 @@ def decode_chunk(data: Stored, shard: ShardFormat, out: NDArray[Any]) -> None:
     """
     if len(data) <= CHECKSUM or google_crc32c.value(data) != RESIDUE:
         raise CorruptStore("an inner chunk is damaged (crc32c)")
-    payload = memoryview(data)[:-CHECKSUM]  # type: ignore[arg-type]
-    size = len(payload) if shard.codec == "none" else _unpacked_size(payload, len(payload))
+    size, packed = len(data) - CHECKSUM, shard.codec != "none"
+    if packed:
+        size = _unpacked_size(data, size)
     if size != out.nbytes:
         raise CorruptStore(f"an inner chunk holds {size} bytes, expected {out.nbytes}")
-    if shard.codec != "none":
-        blosc.decompress(payload, out)
+    if packed:
+        unpack(data, out)
     else:
-        out.reshape(-1).view(np.uint8)[:] = np.frombuffer(payload, dtype=np.uint8)
+        out.reshape(-1).view(np.uint8)[:] = np.frombuffer(data, np.uint8, size)
 
 
 def decode(data: bytes, shard: ShardFormat, rows: int) -> NDArray[Any]:
@@ -235,9 +237,10 @@ def _unpack(data: bytes) -> bytes:
     return bytes(blosc.decompress(payload))
 
 
-def _unpacked_size(header: bytes | memoryview, size: int) -> int:
+def _unpacked_size(header: Stored | memoryview, size: int) -> int:
     """Decoded bytes of a Blosc block of `size` bytes, which its header must say too."""
-    unpacked, _, packed = SIZES.unpack_from(header, 4) if len(header) >= BLOSC_HEADER else (0, 0, 0)
+    known = len(header) >= BLOSC_HEADER
+    unpacked, _, packed = SIZES.unpack_from(header, 4) if known else (0, 0, 0)  # type: ignore[arg-type]
     if size < BLOSC_HEADER or packed != size:
         raise CorruptStore(f"a Blosc block of {size} bytes says that it has {packed}")
     return int(unpacked)

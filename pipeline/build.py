@@ -27,12 +27,13 @@ from pi_cache.reader import Store, open_store
 from pi_cache.root import check_root
 from pi_cache.specs import RETRIED, DiagramSpec, GramianSpec, ImageSpec, Status, StoreSpec
 from pipeline.engines import ENGINES, engine_of
-from pipeline.executors import EXECUTORS, granted_cores, single_threaded
+from pipeline.executors import EXECUTORS, single_threaded
 from pipeline.plan import Cost
 from pipeline.prepare import (
     Options,
     Say,
     check_size,
+    choose_executor,
     differing_layout,
     find_begun,
     measure,
@@ -48,9 +49,6 @@ from pipeline.shard import (
     warm,
 )
 from pipeline.sources.base import Source
-
-SHORT_BUILD = 10.0
-"""Seconds below which a pool of processes takes longer to start than it saves."""
 
 REUSED_SECONDS = 0.001
 """About what a sample takes whose diagrams are reused."""
@@ -222,7 +220,9 @@ def build_spec(
         say(f"diagrams are taken from {donor}: {but}")
     if kept:
         say(f"{kept} of {begun.shards} shards are kept from an earlier run")
-    executor, workers = choose_executor(options, cost, tasks)
+    samples = sum(len(task.source) for task in tasks)
+    spent = samples * (REUSED_SECONDS if cost is None else cost.seconds)
+    executor, workers = choose_executor(options, spent, len(tasks))
     with clock("running"), _telling_what_is_kept(begun, say):
         results = _run(tasks, executor, workers, options.scheduler, kept, progress)
     with clock("finish"), _telling_what_is_kept(begun, say):
@@ -403,22 +403,6 @@ def _run(
             if progress is not None:
                 progress(kept + len(results), kept + len(tasks), result.samples, samples)
     return results
-
-
-def choose_executor(options: Options, cost: Cost | None, tasks: list[ShardTask]) -> tuple[str, int]:
-    """The executor asked for; else a pool where there is work for one, else this process.
-
-    cost: of a sample; None where diagrams are reused, or the number of workers is asked for.
-    """
-    workers = options.workers or granted_cores()
-    useful = max(min(workers, len(tasks)), 1)
-    if options.executor is not None:
-        return options.executor, 1 if options.executor == "serial" else useful
-    samples = sum(len(task.source) for task in tasks)
-    short = samples * (REUSED_SECONDS if cost is None else cost.seconds) < SHORT_BUILD
-    if useful == 1 or (options.workers is None and short):
-        return "serial", 1
-    return "joblib", useful
 
 
 def _dataset_max(

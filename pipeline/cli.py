@@ -22,6 +22,7 @@ from pipeline.delays.command import delays
 from pipeline.gramian.command import build_gafs, explain_fields, report_fields
 from pipeline.options import (
     HOW_OPTIONS,
+    LIKE,
     TIME_LIMIT,
     WHAT_OPTIONS,
     names,
@@ -29,7 +30,7 @@ from pipeline.options import (
     opened,
     with_options,
 )
-from pipeline.printed import print_plan, root_hint, summary_lines
+from pipeline.printed import print_plan, root_hint, say_drawn, summary_lines, terminal_width
 
 if TYPE_CHECKING:
     from pipeline.prepare import Options
@@ -63,10 +64,12 @@ cli.add_command(build_gafs)
     "pipeline build-pis array:windows.npz --sample signal --birth-range -3,3 --dtype float32",
     "pipeline build-pis sisfall:data/SisFall --source-option window=3s --source-option step=1s",
     "pipeline build-pis --spec stores/3f2a.../spec.json --sigma 0.02",
+    "pipeline build-pis --like 3f2a9c --filtration cubical",
     "pipeline build-pis digits --limit 200 --variants flip",
 )
 @cli.command("build-pis")
 @click.argument("source", required=False)
+@LIKE
 @with_options(WHAT_OPTIONS, HOW_OPTIONS)
 @click.option(
     "--variants", callback=names, default="", metavar="flip,...",
@@ -85,12 +88,13 @@ def build_pis(
     """Build the store of SOURCE (`digits`, or KIND:PATH), or find it.
 
     Running the same command again goes on where it stopped, and finds what is finished.
+    --like STORE takes the samples of a store, such as other images of the same windows.
     A variant is a store of its own, with the same ids, and costs as much again.
     """
     from pipeline.sources.variants import variants_of
 
     root = catalogue.parse_root(cache)
-    data, request, how = opened(source, options, _say)
+    data, request, how = opened(source, options, _say, root)
     turned = variants_of(data, variants, request.image)
     _say_warnings(data, request)
     document = _built(data, request, how, root)
@@ -114,6 +118,7 @@ def _built(data: Source, request: Request, how: Options, root: Path) -> dict[str
     """What there is to tell of a store that was built or found, warnings said."""
     from pipeline.build import build
     from pipeline.progress import Progress
+    from pipeline.recipes import told_parts
     from pipeline.reports.coverage import coverage, warnings_of
 
     with Progress() as progress:
@@ -130,7 +135,8 @@ def _built(data: Source, request: Request, how: Options, root: Path) -> dict[str
     document = report.to_dict()
     facts = coverage(open_store(report.path))
     document["window"] = {name: facts[name] for name in ("points_inside", "persistence_inside")}
-    for line in warnings_of(facts):
+    told = told_parts(request.recipe, data, request.diagram, request.image)
+    for line in warnings_of(facts, told):
         _say(f"warning: {line}")
     return document
 
@@ -142,6 +148,7 @@ def _built(data: Source, request: Request, how: Options, root: Path) -> dict[str
 )
 @cli.command()
 @click.argument("source", required=False)
+@LIKE
 @with_options(WHAT_OPTIONS, HOW_OPTIONS)
 @cache_option
 @json_option
@@ -151,7 +158,7 @@ def plan(source: str | None, cache: Path | None, as_json: bool, **options: Any) 
     from pipeline.prepare import make_plan
 
     root = catalogue.parse_root(cache)
-    data, request, how = opened(source, options, _say)
+    data, request, how = opened(source, options, _say, root)
     _say_warnings(data, request)
     spec = StoreSpec(source=data.spec(), diagram=request.diagram, image=request.image)
     found = find_finished(root, spec) is not None
@@ -343,7 +350,7 @@ def explain(
         from pipeline.figures import draw_explanation
 
         draw_explanation(found, index, png)
-        _say(f"drawn: {png}")
+        say_drawn(png, found, index)
     if as_json:
         click.echo(json.dumps(facts, ensure_ascii=False))
         return
@@ -364,7 +371,7 @@ def report(store: str, png: Path | None, cache: Path | None, as_json: bool) -> N
     are by subject and class.
     """
     from pipeline.reports.coverage import coverage, warnings_of
-    from pipeline.reports.text import report_lines
+    from pipeline.reports.text import WIDTH, report_lines
 
     found = open_store(store, root=cache)
     if found.spec.gramian is not None:
@@ -375,12 +382,12 @@ def report(store: str, png: Path | None, cache: Path | None, as_json: bool) -> N
         from pipeline.figures import draw_report
 
         draw_report(found, png)
-        _say(f"drawn: {png}")
+        say_drawn(png, found)
     if as_json:
         click.echo(json.dumps(facts, ensure_ascii=False))
-        return
-    for line in report_lines(facts):
-        click.echo(line)
+    else:
+        for line in report_lines(facts, terminal_width(WIDTH)):
+            click.echo(line)
     for line in warnings_of(facts):
         _say(f"warning: {line}")
 

@@ -159,18 +159,26 @@ def _of_signals(signals: np.ndarray, maximum: float | None, spec: DiagramSpec) -
     return delay_embedding(values, spec.embedding_dimension, spec.embedding_delay)
 
 
+def short_for_embedding(samples: int, dimension: int, delay: int) -> str:
+    """Why a signal of so many samples has no delay embedding; "" where it has one."""
+    needed = (dimension - 1) * delay + 1
+    if samples >= needed:
+        return ""
+    return (
+        f"a signal of {samples} samples is too short for an embedding of dimension {dimension} and"
+        f" delay {delay}; it needs {needed}"
+    )
+
+
 def delay_embedding(values: np.ndarray, dimension: int, delay: int) -> np.ndarray:
     """Takens clouds (n, C, M, dimension) of signals (n, C, T), M = T - (dimension - 1) * delay.
 
     Point i is (x[i], x[i + delay], ...). Raises SampleError where a signal is too short.
     """
+    why = short_for_embedding(values.shape[-1], dimension, delay)
+    if why:
+        raise SampleError(Status.WRONG_SHAPE, why)
     points = values.shape[-1] - (dimension - 1) * delay
-    if points < 1:
-        raise SampleError(
-            Status.WRONG_SHAPE,
-            f"a signal of {values.shape[-1]} samples is too short for an embedding of dimension "
-            f"{dimension} and delay {delay}; it needs {(dimension - 1) * delay + 1}",
-        )
     shifts = [values[..., k * delay : k * delay + points] for k in range(dimension)]
     return np.stack(shifts, axis=-1)
 

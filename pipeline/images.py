@@ -10,8 +10,7 @@ deaths (super-level sets). Images are (S, persistence, birth).
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass, fields
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 import numpy as np
 
@@ -210,50 +209,6 @@ def quantise(images: np.ndarray, spec: ImageSpec) -> np.ndarray:
             )
         return to_half(images)
     return images.astype(spec.dtype, copy=False)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WindowStatistics:
-    """What of some diagrams lies in the window of the image; sums, so parts add up.
-
-    diagrams: their number. empty: those of which nothing is drawn. points, persistence: number and
-    total persistence of the points drawn; points_inside, persistence_inside: of those with birth
-    and persistence within the closed ranges of the spec. A sum that overflows is the largest float.
-    """
-
-    diagrams: int = 0
-    empty: int = 0
-    points: int = 0
-    points_inside: int = 0
-    persistence: float = 0.0
-    persistence_inside: float = 0.0
-
-    def __add__(self, other: WindowStatistics) -> Self:
-        return type(self)(
-            **{
-                f.name: min(getattr(self, f.name) + getattr(other, f.name), sys.float_info.max)
-                for f in fields(self)
-            }
-        )
-
-
-def window_statistics(selection: Selection, spec: ImageSpec) -> WindowStatistics:
-    """How much of the points drawn the window of the spec shows."""
-    inside = in_window(selection.births, selection.persistences, spec)
-    return WindowStatistics(
-        diagrams=len(selection.offsets) - 1,
-        empty=int((np.diff(selection.offsets) == 0).sum()),
-        points=len(selection.births),
-        points_inside=int(inside.sum()),
-        persistence=_finite_sum(selection.persistences),
-        persistence_inside=_finite_sum(selection.persistences[inside]),
-    )
-
-
-def _finite_sum(values: np.ndarray) -> float:
-    """The sum, or the largest float: the record of a shard holds finite numbers."""
-    with np.errstate(over="ignore"):
-        return min(float(values.sum()), sys.float_info.max)
 
 
 def in_window(births: np.ndarray, persistences: np.ndarray, spec: ImageSpec) -> np.ndarray:

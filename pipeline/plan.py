@@ -57,7 +57,8 @@ class Plan:
     """Which shards there are and what they will take; `to_dict` is for printing.
 
     adds: what is still missing of it in the cache, with the store of raw images where one is
-    needed first.
+    needed first. reading_again: seconds that workers take together to read recordings which others
+    read too.
     """
 
     spec: StoreSpec
@@ -70,6 +71,7 @@ class Plan:
     adds: Need
     field_memory: float = 0.0
     reader_memory: int = 0
+    reading_again: float = 0.0
 
     @property
     def shards(self) -> list[range]:
@@ -100,12 +102,14 @@ class Plan:
         """Wall time of the build after start-up."""
         rounds = math.ceil(len(self.shards) / self.workers)
         samples = min(rounds * self.shard_samples, self.samples)
-        return samples * self.cost.seconds + rounds * OPENING
+        reading = self.reading_again / self.workers
+        return samples * self.cost.seconds + rounds * OPENING + reading
 
     @property
     def core_seconds(self) -> float:
         """What all workers take together."""
-        return self.samples * self.cost.seconds + len(self.shards) * OPENING
+        opening = len(self.shards) * OPENING
+        return self.samples * self.cost.seconds + opening + self.reading_again
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, in bytes and seconds; of diagrams only where there are any."""
@@ -127,6 +131,7 @@ class Plan:
                 "images": self.cost.images,
                 "encode": self.cost.encode,
             },
+            "reading_again": self.reading_again,
             "points_per_sample": self.cost.points,
         }
         if self.spec.gramian is not None:

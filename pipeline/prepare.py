@@ -46,6 +46,7 @@ from pipeline.growth import growth_of
 from pipeline.plan import CHILD_MEMORY, Cost, Plan, choose_shard_samples
 from pipeline.shard import Clock, diagrams_of, images_of, warm
 from pipeline.sources.base import Samples, Source, read_samples
+from pipeline.sources.windowreader import WindowReader
 from pipeline.statistics import USABLE
 
 PLACES = 12
@@ -68,6 +69,9 @@ SCANNED = 1024
 """Samples held at a time while a data set is scanned."""
 MAPPED_ROWS = 512
 """Samples whose images fill whole memory pages, whatever their type."""
+
+SHORT_BUILD = 10.0
+"""Seconds below which a pool of processes takes longer to start than it saves."""
 
 Say = Callable[[str], None]
 
@@ -333,12 +337,12 @@ def measure(
         warm(spec)
         if spec.gramian is None:
             start_engine(spec.diagram, limit)
-        count, wanted = 0, 1
+        count, wanted, near = 0, 1, at_hand(source)
         while wanted > 2 * count:  # too few for their time to be that of one among many
-            clock, parts = Clock(), places(source, wanted)
+            clock, parts = Clock(), places(near, wanted)
             samples, drawn, points, late = _compute(parts, spec, clock, limit)
             count = len(drawn)
-            wanted = _affordable(clock.total() / count, len(source))
+            wanted = _affordable(clock.total() / count, len(near))
     if late and limit != time_limit:
         say(f"{late} of {count} measured samples took over {limit:g} s: all may take longer")
     columns = {c.name: c for c in store_columns(source, spec, with_inputs=with_inputs)}
@@ -350,6 +354,10 @@ def measure(
             stored += len(encode(inputs, columns["inputs"].shard_format(layout)))
     point_bytes = points / count * 2 * np.dtype(spec.diagram.precision).itemsize
     each = {name: seconds / count for name, seconds in clock.seconds.items()}
+    if isinstance(source.reader, WindowReader) and source.reader.kept_from() == len(source):
+        # Of each recording that was read for it, one window was measured.
+        once = source.reader.seconds_of_workers(len(source), 1) / len(source)
+        each["read"] = min(each["read"], once)
     return Cost(
         read=each.get("read", 0.0),
         diagrams=each.get("fields", 0.0) + each.get("diagrams", 0.0),
@@ -428,7 +436,8 @@ def expectations(source: Source, spec: DiagramSpec, time_limit: float | None) ->
 def _few_fields(source: Source, spec: DiagramSpec) -> list[np.ndarray]:
     """The fields of a few usable samples, from all over the source."""
     found: list[np.ndarray] = []
-    for part in places(source, min(PLACES, len(source))):
+    near = at_hand(source)
+    for part in places(near, min(PLACES, len(near))):
         samples = read_samples(part)
         if samples.status[0] not in USABLE:
             continue
@@ -440,6 +449,15 @@ def _few_fields(source: Source, spec: DiagramSpec) -> list[np.ndarray]:
         if fields.finite():
             found += list(fields)
     return found
+
+
+def at_hand(source: Source) -> Source:
+    """The samples that are read at once: of recordings those that are kept, else all.
+
+    So that no whole recording is read again for the few windows that are measured.
+    """
+    first = source.reader.kept_from() if isinstance(source.reader, WindowReader) else 0
+    return source[first:] if 0 < first < len(source) else source
 
 
 def places(source: Source, wanted: int) -> list[Source]:
@@ -494,7 +512,7 @@ def make_plan(
         retry=options.retry,
     )
     shards = -(-len(source) // layout.shard_samples)
-    workers = 1 if options.executor == "serial" else options.workers or granted_cores()
+    executor, workers = choose_executor(options, len(source) * cost.seconds, shards)
     return Plan(
         spec=spec,
         samples=len(source),
@@ -503,10 +521,42 @@ def make_plan(
         tables=grows.tables,
         cost=cost,
         adds=grows.need(cost),
-        workers=min(workers, shards),
+        workers=workers,
+        reading_again=_reading_again(source, cost, layout.shard_samples, executor, workers),
         field_memory=_field_memory(source, spec, options.time_limit),
         reader_memory=getattr(source.reader, "memory", 0),
     )
+
+
+def choose_executor(options: Options, seconds: float, shards: int) -> tuple[str, int]:
+    """The executor asked for; else a pool where there is work for one, else this process.
+
+    seconds: that the shards to be built take on one core, about.
+    """
+    workers = options.workers or granted_cores()
+    useful = max(min(workers, shards), 1)
+    if options.executor is not None:
+        return options.executor, 1 if options.executor == "serial" else useful
+    if useful == 1 or (options.workers is None and seconds < SHORT_BUILD):
+        return "serial", 1
+    return "joblib", useful
+
+
+def _reading_again(
+    source: Source, cost: Cost, shard_samples: int, executor: str, workers: int
+) -> float:
+    """Seconds that workers take together, beside the cost of samples, to read recordings anew.
+
+    They have nothing of what this process keeps, and windows of one recording lie in the shards of
+    several of them. This process reads again where it does not keep all.
+    """
+    reader = source.reader
+    if not isinstance(reader, WindowReader) or (executor == "serial" and reader.kept_from() == 0):
+        return 0.0
+    spent = reader.seconds_of_workers(shard_samples, workers)
+    if reader.kept_from() == len(source):  # then it is in the cost of a sample, once
+        spent -= cost.read * len(source)
+    return max(spent, 0.0)
 
 
 def _field_memory(source: Source, spec: StoreSpec, time_limit: float | None) -> float:

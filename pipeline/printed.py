@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,11 @@ import click
 from pi_cache.commands.options import say
 from pi_cache.keeping.space import Room, free_text, room_of, shortages
 from pi_cache.quantities import bytes_text, seconds_text
+from pi_cache.reader import Store
 from pipeline.plan import Plan
+
+NARROWEST = 60
+"""Letters of a line; a table is not told in fewer."""
 
 
 def summary_lines(document: dict[str, Any]) -> list[str]:
@@ -69,9 +74,28 @@ def plan_lines(document: dict[str, Any], room: Room) -> list[str]:
         "time": seconds_text(document["seconds"]),
         "one core": seconds_text(document["core_seconds"]),
     }
+    if document["reading_again"]:
+        spent = seconds_text(document["reading_again"])
+        rows["one core"] += (
+            f", {spent} of them to read recordings: each worker reads those of its shards once"
+        )
     if "points_per_sample" in document:
         rows["points"] = f"{document['points_per_sample']:.0f} a sample"
     return [f"{name:<8} {value}" for name, value in rows.items()]
+
+
+def say_drawn(png: Path, store: Store, sample: int | None = None) -> None:
+    """Where a picture is, of a sample or of all, and what is not as it is called in it."""
+    from pipeline.figures import font_lines, names_of
+
+    say(f"drawn: {png}")
+    for line in font_lines(names_of(store, sample)):
+        say(f"note: {line}")
+
+
+def terminal_width(otherwise: int) -> int:
+    """Letters of a line on the terminal that is printed to, and for a file so many."""
+    return max(shutil.get_terminal_size((otherwise, 24)).columns, NARROWEST)
 
 
 def root_hint(cache: Path | None) -> str:

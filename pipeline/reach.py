@@ -95,16 +95,24 @@ def window_warnings(
 def _unused(reach: Reach, image: ImageSpec) -> list[str]:
     """Parts of the axes where no point can lie."""
     lines = []
-    for axis in ("birth", "persistence"):
-        window, can = getattr(image, f"{axis}_range"), getattr(reach, axis)
-        share = outside(window, can)
-        if share >= LEAST:
-            where = " and ".join(text_of(part) for part in _without(window, can))
-            lines.append(
-                f"no {axis} can lie in {where}, {share:.0%} of the {axis} axis {text_of(window)}:"
-                f" values lie in {text_of(reach.birth)}"
-            )
+    for axis, parts in unused_parts(reach, image).items():
+        window = getattr(image, f"{axis}_range")
+        share = outside(window, getattr(reach, axis))
+        lines.append(
+            f"no {axis} can lie in {' and '.join(map(text_of, parts))}, {share:.0%} of the {axis}"
+            f" axis {text_of(window)}: values lie in {text_of(reach.birth)}"
+        )
     return lines
+
+
+def unused_parts(reach: Reach, image: ImageSpec) -> dict[str, list[Interval]]:
+    """The parts of an axis where no point can lie, by axis, where they are worth a warning."""
+    windows = {axis: getattr(image, f"{axis}_range") for axis in ("birth", "persistence")}
+    return {
+        axis: without(window, getattr(reach, axis))
+        for axis, window in windows.items()
+        if outside(window, getattr(reach, axis)) >= LEAST
+    }
 
 
 def _gaps(image: ImageSpec, axis: str) -> list[str]:
@@ -134,10 +142,10 @@ def _missed(reach: Reach, image: ImageSpec) -> list[str]:
 
 def outside(window: Interval, other: Interval) -> float:
     """The share of a window that lies outside another one."""
-    return sum(high - low for low, high in _without(window, other)) / (window[1] - window[0])
+    return sum(high - low for low, high in without(window, other)) / (window[1] - window[0])
 
 
-def _without(window: Interval, other: Interval) -> list[Interval]:
+def without(window: Interval, other: Interval) -> list[Interval]:
     """The parts of a window below and above another one, where there are any."""
     (low, high), (first, last) = window, other
     parts = [(low, min(high, first)), (max(low, last), high)]

@@ -16,7 +16,15 @@ from typing import Any
 from pi_cache.errors import InvalidSpec
 from pi_cache.specs import DiagramSpec, ImageSpec, differences
 from pipeline.engines import holds_single
-from pipeline.reach import Interval, Reach, known_values, lit_share, text_of, window_warnings
+from pipeline.reach import (
+    Interval,
+    Reach,
+    known_values,
+    lit_share,
+    text_of,
+    unused_parts,
+    window_warnings,
+)
 from pipeline.sources.base import Source
 
 CHANGED = ", changed"
@@ -262,17 +270,44 @@ def warnings_for(
 ) -> list[str]:
     """What to know before images of a source are made by a recipe, or by what was made of it.
 
-    Where the range of the values is not known it is taken to be the recipe's.
+    Where the range of the values is not known it is taken to be the recipe's, unless the source
+    says that they were scaled otherwise.
     """
-    known = known_values(source, diagram)
-    found = _of_window(recipe, known or recipe.values, diagram, image)
-    scale = source.options.get("scale")
-    if recipe.values and known is None and scale is not None and diagram.scale == 1.0:
+    found = _of_window(recipe, _values_of(recipe, source, diagram), diagram, image)
+    known, scale = known_values(source, diagram), source.options.get("scale")
+    if recipe.values and _scaled_otherwise(source, diagram):
         found.append(
             f"this recipe is for values in {text_of(recipe.values)}, which scale={scale} does not"
             " give; see scale in `pipeline sources`"
         )
+    if known is not None and scale == "fitted:minmax" and found:
+        found.append(
+            f"scale={scale} gives {text_of(known)} to the part that it was fitted on; others may"
+            " leave it: pipeline report counts their points"
+        )
     return found
+
+
+def _scaled_otherwise(source: Source, diagram: DiagramSpec) -> bool:
+    """Whether values were scaled, or not, by a rule that leads to no known range."""
+    known = known_values(source, diagram)
+    return known is None and source.options.get("scale") is not None and diagram.scale == 1.0
+
+
+def _values_of(recipe: Recipe, source: Source, diagram: DiagramSpec) -> Interval | None:
+    """The range of the values that are filtered, as far as it is known."""
+    if _scaled_otherwise(source, diagram):
+        return None
+    return known_values(source, diagram) or recipe.values
+
+
+def told_parts(
+    recipe: Recipe, source: Source, diagram: DiagramSpec, image: ImageSpec
+) -> dict[str, list[Interval]]:
+    """The parts of each axis of which `warnings_for` says that no point can lie in them."""
+    values = _values_of(recipe, source, diagram)
+    reach = None if values is None else Reach.of(values, diagram, image)
+    return {} if reach is None else unused_parts(reach, image)
 
 
 def _of_window(

@@ -159,7 +159,7 @@ def resolve(saved: Mapping[str, Any], given: Mapping[str, Any]) -> Request:
     saved = _without_other_source(saved, given)
     if given.get("recipe") is not None and (saved.get("diagram") or saved.get("image")):
         raise InvalidSpec("a recipe and a saved diagram or image spec: give one of the two")
-    merged = {**saved, **{name: given[name] for name in KNOWN if given.get(name) is not None}}
+    merged = _merged(saved, given)
     recipe = find_recipe(merged.get("recipe") or "default")
     diagram = _named(DiagramSpec, given)
     image = _named(ImageSpec, given)
@@ -188,7 +188,7 @@ def resolve_gramian(saved: Mapping[str, Any], given: Mapping[str, Any]) -> Grami
     `resolve`, with single fields of the Gramian spec. Raises InvalidSpec.
     """
     saved = _without_other_source(saved, given)
-    merged = {**saved, **{name: given[name] for name in KNOWN if given.get(name) is not None}}
+    merged = _merged(saved, given)
     if not merged.get("source"):
         raise InvalidSpec(
             "no source is named; name a SOURCE of signals, or the --spec of a store of such"
@@ -199,6 +199,19 @@ def resolve_gramian(saved: Mapping[str, Any], given: Mapping[str, Any]) -> Grami
             {**(merged.get("gramian") or {}), **_named(GramianSpec, given)}
         ),
     )
+
+
+def _merged(saved: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """A saved request with what is given beside it; of the options of a source each by itself.
+
+    The numbers of a fitted scale belong to the saved options: beside others they are fitted anew.
+    """
+    named = {name: given[name] for name in KNOWN if given.get(name) is not None}
+    if "source_options" in named:
+        before = saved.get("source_options") or {}
+        kept = {name: value for name, value in before.items() if name != "fitted"}
+        named["source_options"] = {**kept, **named["source_options"]}
+    return {**saved, **named}
 
 
 def _without_other_source(saved: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:

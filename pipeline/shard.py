@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,16 +28,7 @@ from pipeline.executors import single_threaded
 from pipeline.fields import channel_names, field_names, finite_fields, points_at_most
 from pipeline.gramian.fields import gramian_fields
 from pipeline.gramian.shard import fields_of
-from pipeline.images import (
-    WindowStatistics,
-    block_of,
-    draw,
-    normalise,
-    quantise,
-    render,
-    select,
-    window_statistics,
-)
+from pipeline.images import block_of, draw, normalise, quantise, render, select
 from pipeline.sources.base import Samples, Source, read_samples
 from pipeline.statistics import USABLE, Shown, input_statistics, warm_statistics
 
@@ -404,14 +395,16 @@ def images_of(
                         drawing.draw(one, one + 1)
                     except SampleError as error:
                         status[one], problems[one] = error.status, str(error)
-    unusable = ~np.isin(status, USABLE)
-    drawing.images[unusable] = 0 if spec.dtype == "uint8" else np.nan
-    nothing = int(unusable.sum()) * drawing.each  # diagrams that were never made, or not drawn
-    window, maxima = drawing.window, drawing.maxima[~unusable]
-    window = replace(window, diagrams=len(diagrams) - nothing, empty=window.empty - nothing)
+    usable = np.isin(status, USABLE)
+    drawing.images[~usable] = 0 if spec.dtype == "uint8" else np.nan
+    lengths, maxima = drawing.lengths[usable], drawing.maxima[usable]
     drawn = maxima[maxima > 0]
     seen: dict[str, Any] = {
-        "window": asdict(window),
+        "window": {
+            "diagrams": lengths.size,
+            "empty": int((lengths == 0).sum()),
+            **drawing.shown.totals(),
+        },
         "shown": drawing.shown.to_dict(),
         "essential": int(np.isinf(diagrams.points[:, 1]).sum()),
         "max_value": float(maxima.max(initial=0)),
@@ -430,7 +423,8 @@ class _Drawing:
         self.each = len(diagrams) // max(samples, 1)
         self.images = np.empty((samples, self.each, spec.pixels, spec.pixels), spec.dtype)
         self.maxima = np.zeros((samples, self.each))
-        self.window, self.shown = WindowStatistics(), Shown(self.each)
+        self.lengths = np.zeros((samples, self.each), np.int64)
+        self.shown = Shown(self.each)
 
     def draw(self, start: int, stop: int) -> None:
         """Draw samples start..stop. Raises SampleError, with nothing counted."""
@@ -441,5 +435,5 @@ class _Drawing:
         finished = quantise(normalise(raw, spec, self.dataset_max), spec)
         self.images[start:stop] = finished.reshape(-1, self.each, size, size)
         self.maxima[start:stop] = raw.max(axis=(1, 2), initial=0).reshape(-1, self.each)
-        self.window += window_statistics(selection, spec)
+        self.lengths[start:stop] = np.diff(selection.offsets).reshape(-1, self.each)
         self.shown.add(selection, spec)

@@ -45,6 +45,7 @@ class Shown:
         "persistences_above",
     )  # fmt: skip
     SUMS = ("persistence", "persistence_inside")
+    TOTALS = ("points", "points_inside", "persistence", "persistence_inside")
 
     def __init__(self, channels: int) -> None:
         self.tally = Tally.none(channels)
@@ -64,6 +65,11 @@ class Shown:
             "max_persistence": _known(highs[1]),
         }
 
+    def totals(self) -> dict[str, Any]:
+        """Of all channels together, as it is recorded."""
+        found = self.to_dict()
+        return {name: min(sum(found[name]), LARGEST) for name in self.TOTALS}
+
 
 def _known(values: np.ndarray) -> list[float | None]:
     return [value if np.isfinite(value) else None for value in values.tolist()]
@@ -74,7 +80,8 @@ def input_statistics(samples: Samples, source: Source, spec: DiagramSpec) -> dic
 
     samples: all that were looked at. windows, values: those that are usable, and their values in
     each channel. flat: windows in which a channel is constant. total, squares: sums of the values
-    and of their squares, in units of 2^-FRACTION. lowest, highest: the extreme value, and how many
+    and of their squares, in units of 2^-FRACTION, of values before they are rounded to the
+    precision of the diagram. lowest, highest: the extreme value, and how many
     values are clipped there: they lie in a run of CLIPPED_RUN or more at that value, in a window in
     which the channel is not constant. read, missing: values of a channel that were read, also in
     windows that are not usable, and how many of them are NaN.
@@ -290,5 +297,8 @@ def _missing(samples: Samples, channels: int) -> dict[str, Any]:
     missing = np.zeros(channels, np.int64)
     for position in np.flatnonzero(samples.status == Status.NAN).tolist():
         missing += np.isnan(samples.arrays[position]).sum(axis=0)
-    lengths = (len(samples.arrays[position]) for position in np.flatnonzero(readable).tolist())
-    return {"read": sum(lengths), "missing": missing.tolist()}
+    if isinstance(samples.arrays, np.ndarray):
+        read = int(readable.sum()) * samples.arrays.shape[1]
+    else:
+        read = sum(len(array) for array, told in zip(samples.arrays, readable, strict=True) if told)
+    return {"read": read, "missing": missing.tolist()}

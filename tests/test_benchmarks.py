@@ -179,3 +179,28 @@ def test_a_set_with_other_windows_is_no_wearable(tmp_path: Path) -> None:
 
 def test_the_works_are_those_of_the_table() -> None:
     assert list(WORKS) == ["A", "B", "C", "D", "E", "scaling"]
+
+
+@pytest.mark.parametrize("dtype", ["float16", "uint8"])
+def test_reading_for_training_is_measured(tmp_path: Path, dtype: str) -> None:
+    pytest.importorskip("torch")
+    training_read = import_module("benchmarks.training_read")
+    rows = training_read.measure(tmp_path, 300, dtype, 1, training_read.images(20, 0))
+    assert {"resident", "mapped, DataLoader", "decode all", "block shuffle"} <= {
+        row.work for row in rows
+    }
+    assert all(row.ours > 0 and min(row.bounds.values()) > 0 for row in rows)
+    assert "samples/s; " in str(rows[0])
+    for command in (training_read.main, import_module("benchmarks.training_peers").main):
+        assert CliRunner().invoke(command, ["--help"]).exit_code == 0
+
+
+def test_peers_deliver_every_sample(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    peers = import_module("benchmarks.training_peers")
+    drawn = peers.images(200, 0)
+    installed = ("plain tensor", "ours, mapped, DataLoader", ".npy, memory-mapped", "zarr")
+    for number, name in enumerate(installed):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        assert sorted(peers.PEERS[name][1](folder, drawn)()) == [72, 128], name

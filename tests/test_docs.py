@@ -24,6 +24,7 @@ DOCUMENTS = [
     "docs/rendering.md",
     "docs/migration.md",
     "docs/recordings.md",
+    "docs/wearables.md",
 ]
 PAGES = [f"docs/{name}.md" for name in ("conventions", "format", "joins-and-folds")]
 
@@ -39,8 +40,13 @@ def commands(document: str) -> list[str]:
 @pytest.mark.parametrize(
     ("document", "line"), [(name, line) for name in DOCUMENTS for line in commands(name)]
 )
-def test_commands_of_documents_parse(document: str, line: str) -> None:
+def test_commands_of_documents_parse(
+    document: str, line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     name, command, *arguments = shlex.split(line)
+    monkeypatch.chdir(tmp_path)
+    if "--spec" in arguments:  # a file that the document has its reader write
+        Path(arguments[arguments.index("--spec") + 1]).touch()
     COMMANDS[name].commands[command].make_context(command, arguments, **CONTEXT)
 
 

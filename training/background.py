@@ -31,8 +31,8 @@ def in_background(items: Iterable[Item], depth: int = 1) -> Generator[Item, None
         target=_make, args=(items, made, room, stop), name="pi-cache batches", daemon=True
     )
     process = os.getpid()
-    thread.start()
     try:
+        thread.start()
         while True:
             if os.getpid() != process:
                 raise RuntimeError(
@@ -51,7 +51,7 @@ def in_background(items: Iterable[Item], depth: int = 1) -> Generator[Item, None
         if os.getpid() == process:  # in a forked one, their locks may be held by nobody
             stop.set()
             room.release()
-            if threading.current_thread() is not thread:  # where a thread collects garbage
+            if thread.is_alive() and threading.current_thread() is not thread:  # collecting garbage
                 thread.join()
 
 

@@ -74,7 +74,8 @@ def code_points(blocks: Iterable[Points], device: torch.device) -> CodedPoints:
     held.clear()
     if coded:
         return CodedPoints(_codes(values, books).to(device), _both(books).to(device))
-    narrow = values.astype(np.float32)
+    with np.errstate(over="ignore"):  # then they are not the same
+        narrow = values.astype(np.float32)
     exact = bool((narrow == values).all()) or device.type == "mps"  # which has no float64
     return CodedPoints(torch.from_numpy(narrow if exact else values).to(device), None)
 

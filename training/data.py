@@ -32,12 +32,10 @@ from training.selection import (
     parse_samples,
     whole_number,
 )
+from training.widen import Scale, widen
 
 NAMES = ("images", "inputs", "labels", "index", "ids", "groups", "splits")
 """What a sample can be delivered with."""
-
-BYTE_MAXIMUM = 255.0
-"""What uint8 images hold for the value 1, and for the end of their `byte_range`."""
 
 Transform = Callable[[Tensor], Tensor]
 
@@ -302,20 +300,17 @@ class PersistenceImageDataset(Dataset[Any]):
             return torch.from_numpy(self.index[where])
         rows = self.store.take(name, self.index[where])
         if name == "inputs":
-            maximum = self.store.column("inputs").attributes.get("maximum")
-            return _converted(rows, self.dtypes["inputs"], maximum)
+            return widen(torch.from_numpy(rows), self.dtypes["inputs"], self._scale("inputs"))
         if self._channels is not None:
             rows = np.take(rows, self._channels, axis=1)
-        images = _images(rows, self.dtypes["images"], self._byte_range)  # (n, C, P, B)
+        images = widen(torch.from_numpy(rows), self.dtypes["images"], self._scale("images"))
         if self.transform is None or not len(images):
             return images
-        return torch.stack([self.transform(image) for image in images])
+        return torch.stack([self.transform(image) for image in images])  # (n, C, P, B)
 
-    @property
-    def _byte_range(self) -> tuple[float, float]:
-        """What the bytes 0 and 255 of uint8 images stand for."""
-        low, high = self.store.column("images").attributes.get("byte_range", (0.0, 1.0))
-        return low, high
+    def _scale(self, name: str) -> Scale:
+        """What the stored numbers of images or inputs stand for."""
+        return (image_part if name == "images" else input_part)(self.store, self.index).scale
 
 
 def collate(samples: Any) -> Any:
@@ -385,30 +380,6 @@ def _read_only(cached: NDArray[Any]) -> NDArray[Any]:
     return cached
 
 
-def _images(
-    rows: NDArray[Any], dtype: torch.dtype | None, byte_range: tuple[float, float]
-) -> Tensor:
-    """The rows as they are, or in `dtype`; bytes as the values that they stand for."""
-    if rows.dtype != np.uint8:
-        return _converted(rows, dtype, None)
-    low, high = byte_range
-    return _converted(rows, dtype, BYTE_MAXIMUM / (high - low), low)
-
-
-def _converted(
-    rows: NDArray[Any], dtype: torch.dtype | None, maximum: float | None, low: float = 0.0
-) -> Tensor:
-    """The rows as they are, or in `dtype`: over `maximum`, plus `low` (in float32 at least)."""
-    stored = torch.from_numpy(rows)
-    if dtype is None:
-        return stored
-    if maximum is None:
-        return stored.to(dtype)
-    wide = torch.promote_types(dtype, torch.float32)
-    values = stored.to(wide).div_(maximum)
-    return (values.add_(low) if low else values).to(dtype)
-
-
 def _parse_names(names: Sequence[str] | None, store: Store) -> tuple[str, ...]:
     if names is None:
         return ("images", "labels")
@@ -433,11 +404,12 @@ def parse_positions(positions: ArrayLike | slice, count: int) -> NDArray[np.intp
         raise IndexError(
             f"positions must be a list of whole numbers, got {where.dtype} of shape {where.shape}"
         )
-    outside = where[(where < -count) | (where >= count)]
-    if outside.size:
+    low, high = (int(where.min()), int(where.max())) if where.size else (0, 0)
+    if low < -count or high >= count:
+        outside = where[(where < -count) | (where >= count)]
         raise IndexError(f"position {outside[0]} is not in a dataset of {count} samples")
     where = where.astype(np.intp)
-    return np.where(where < 0, where + count, where)
+    return where if low >= 0 else np.where(where < 0, where + count, where)
 
 
 def _status_name(code: int) -> str:

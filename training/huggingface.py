@@ -18,8 +18,10 @@ def as_datasets(dataset: PersistenceImageDataset) -> Any:
     Nothing is copied: rows hold who the sample is, and a transform reads the images of a batch from
     the store, in the dtype of the dataset. So it filters, splits, shuffles and goes to a DataLoader
     as any other; `map` and `save_to_disk` write what they are given, and so copy.
-    Raises ImportError with the line that installs `datasets`.
+    Raises ImportError with the line that installs `datasets`, InvalidSpec for a dataset without
+    images.
     """
+    _check_images(dataset)
     library = _library()
     table: dict[str, Any] = {"position": np.arange(len(dataset)), **_who(dataset)}
     view = library.Dataset.from_dict(table, features=_features(library, dataset))
@@ -30,10 +32,12 @@ def copied(dataset: PersistenceImageDataset, **options: Any) -> Any:
     """A `datasets.Dataset` that holds the images too, copied to the Arrow cache of that library.
 
     options: of `Dataset.from_generator`, such as `cache_dir`. Images are float32 or float64, or the
-    bytes of uint8 stores where the dataset delivers what is stored. Raises InvalidSpec for others.
+    bytes of uint8 stores where the dataset delivers what is stored. Raises InvalidSpec for others,
+    and as `as_datasets`.
     """
+    _check_images(dataset)
     library = _library()
-    kind = str(dataset[0][0].dtype).removeprefix("torch.")
+    kind = str(_images(dataset, [0]).dtype).removeprefix("torch.")
     if kind not in ("float32", "float64", "uint8"):
         raise InvalidSpec(f"Arrow copies hold float32, float64 or uint8, got {kind}; give a dtype")
     features = library.Features(
@@ -70,6 +74,11 @@ class Reader:
         if "position" not in batch:
             return dict(batch)
         return {"image": _images(self.dataset, batch["position"]), "position": batch["position"]}
+
+
+def _check_images(dataset: PersistenceImageDataset) -> None:
+    if "images" not in dataset.names:
+        raise InvalidSpec(f"the dataset delivers {', '.join(dataset.names)}; name images too")
 
 
 def _images(dataset: PersistenceImageDataset, positions: Sequence[int]) -> Tensor:

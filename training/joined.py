@@ -18,7 +18,7 @@ from torch.utils.data import Dataset
 from pi_cache.errors import InvalidSpec
 from pi_cache.reader import Check
 from pi_cache.sampling.folds import Fold, check_made_of
-from pi_cache.sampling.joins import Joined, Member, NotOk, Source, open_together
+from pi_cache.sampling.joins import Joined, NotOk, Source, open_together
 from pi_cache.sampling.leakage import check_leakage
 from pi_cache.sampling.samples import Arrays, coded, usable
 from training.data import Batch, collate, parse_positions
@@ -35,7 +35,7 @@ class JoinedDataset(Dataset[Any]):
 
         JoinedDataset({"rows": KEY, "columns": KEY, "signals": Arrays(ids, {"windows": signals})})
 
-    stores: by a name of your own, as for `open_together`, or a Joined.
+    stores: by a name of your own, as for `open_together`, or a Joined, which says all of the rest.
     A sample has, by that name, the images of each store, and the array of each Arrays
     (`name.array` where it has several); `inputs`, of the first store that holds them; `labels`,
     `groups` and `index` (position in the join) as int64: a group is its place in `group_names`, -1
@@ -61,18 +61,19 @@ class JoinedDataset(Dataset[Any]):
         only_common: bool = False,
         not_ok: NotOk = "leave-out",
     ) -> None:
-        self.joined = (
-            stores
-            if isinstance(stores, Joined)
-            else open_together(
+        if isinstance(stores, Joined):
+            _check_untold(root=root, order=order, only_common=only_common or None)
+            self.joined = stores
+        else:
+            self.joined = open_together(
                 stores, root=root, check=check, order=order, only_common=only_common, not_ok=not_ok
             )
-        )
         self.dtype = parse_dtype(dtype)
         self.index: NDArray[np.int64] = usable(self.joined)
         self._all = _parts(self.joined)
         self._known = _numbers(self.joined)
         self.names = _parse_names(names, (*self._all, *self._known))
+        _check_types(self.parts)
 
     def __len__(self) -> int:
         return len(self.index)
@@ -196,15 +197,18 @@ def _parts(joined: Joined) -> dict[str, Part]:
     """Every array that can be delivered, by its name, of all samples of the join."""
     found: dict[str, Part] = {}
     inputs: dict[str, Part] = {}
+    taken: list[str] = []
     for name, member in joined.members.items():
-        if isinstance(member.source, Arrays):
-            found |= _own(name, member, member.source)
-            continue
         rows = member.rows.astype(np.intp)
-        found[name] = image_part(member.source, rows)
-        if "inputs" in member.source.columns and not inputs:
-            inputs["inputs"] = input_part(member.source, rows)
-    taken = [name for name in found if name in (*NUMBERS, *inputs)]
+        if isinstance(member.source, Arrays):
+            own = _own(name, rows, member.source)
+        else:
+            own = {name: image_part(member.source, rows)}
+            if "inputs" in member.source.columns and not inputs:
+                inputs["inputs"] = input_part(member.source, rows)
+        taken += [name for name in own if name in found]
+        found |= own
+    taken += [name for name in found if name in (*NUMBERS, *inputs)]
     if taken:
         raise InvalidSpec(
             f"{', '.join(taken)} cannot be the name of a store here: a sample has something else of"
@@ -213,12 +217,36 @@ def _parts(joined: Joined) -> dict[str, Part]:
     return found | inputs
 
 
-def _own(name: str, member: Member, source: Arrays) -> dict[str, Part]:
+def _own(name: str, rows: Rows, source: Arrays) -> dict[str, Part]:
     several = len(source.arrays) > 1
     return {
-        f"{name}.{array}" if several else name: Part(source, array, member.rows.astype(np.intp))
-        for array in source.arrays
+        f"{name}.{array}" if several else name: Part(source, array, rows) for array in source.arrays
     }
+
+
+def _check_types(parts: Mapping[str, Part]) -> None:
+    """Raise InvalidSpec that names every array which torch has no type for."""
+    wrong = []
+    for name, part in parts.items():
+        try:
+            torch.from_numpy(np.empty(0, part.dtype))
+        except (TypeError, ValueError):  # texts and objects; another byte order
+            wrong.append(f"{name} is {part.dtype}")
+    if wrong:
+        raise InvalidSpec(
+            f"{', '.join(wrong)}, which no tensor holds; give numbers in this machine's byte order,"
+            " such as array.astype('float32'), or leave it out of names"
+        )
+
+
+def _check_untold(**told: object) -> None:
+    """Raise InvalidSpec where a join that is made already is told how to be made."""
+    names = [name for name, value in told.items() if value is not None]
+    if names:
+        raise InvalidSpec(
+            f"{', '.join(names)} cannot be said of a join that is made already; say it to"
+            " open_together, which made it"
+        )
 
 
 def _numbers(joined: Joined) -> dict[str, NDArray[np.int64]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable, Generator, Iterator, Mapping
 from typing import Any
 
@@ -13,13 +14,13 @@ from training.background import in_background
 from training.holding.choose import Holder, How, hold
 from training.order import Blocks, EpochBatches
 from training.parts import Table
-from training.selection import DtypeLike, parse_dtype
+from training.selection import DtypeLike, described, parse_dtype, whole_number
 from training.widen import Scale, widen_batch
 
 Batch = dict[str, Tensor]
 
 CPU = torch.device("cpu")
-STATE_VERSION = 1
+STATE_VERSION = 2
 """Of what `state_dict` returns."""
 UPLOADS = 2
 """Batches that are gathered and pinned ahead of the one that the device works on."""
@@ -38,15 +39,19 @@ class Loader:
     shuffle: the order of an epoch is a function of seed, epoch and number of samples, the same
     for any number of ranks; see `training.order` for how ranks share it and for its ragged end.
     rank, ranks: this process among those that train together. drop_last: only full steps.
-    device: where batches are delivered; what is held elsewhere is sent there in its stored type
-    while the batch before is used. dtype: of what stands for real numbers, once it is there;
-    `stored` widens nothing, None is what the dataset says, or float32.
-    transform: applied to each whole batch, last.
+    device: where batches are delivered, None where a holder has them, or the CPU; what is held
+    elsewhere is sent there in its stored type while the batch before is used. dtype: of what
+    stands for real numbers, once it is there; `stored` widens nothing, None is what the dataset
+    says, or float32.
+    transform: applied to each whole batch, last. One with a `check_parts`, as AugmentedBatches has,
+    is asked first whether it is made for this dataset.
 
     `epoch` goes up by one when an epoch ends; `set_epoch` sets it. `state_dict` in the middle of
     an epoch knows what was delivered: a loader that loads it goes on with the same remaining
-    order, even with other ranks or another batch size.
-    Raises InvalidSpec; CorruptStore here or from an epoch, where a file is damaged.
+    order, even with other ranks or another batch size. Of several iterators at once, the one that
+    began last counts.
+    Raises InvalidSpec, also where ranks could come to hold samples in ways whose orders differ;
+    CorruptStore here or from an epoch, where a file is damaged.
     """
 
     def __init__(
@@ -60,11 +65,11 @@ class Loader:
         rank: int = 0,
         ranks: int = 1,
         drop_last: bool = False,
-        device: str | torch.device = "cpu",
+        device: str | torch.device | None = None,
         dtype: DtypeLike = None,
         transform: Callable[[Batch], Batch] | None = None,
     ) -> None:
-        self.device = torch.device(device)
+        self.device = torch.device(getattr(data, "device", CPU) if device is None else device)
         self.transform = transform
         self.batches = EpochBatches(
             samples=len(data),
@@ -75,16 +80,15 @@ class Loader:
             ranks=ranks,
             drop_last=drop_last,
         )
-        self.holder: Holder = (
-            data  # type: ignore[assignment]
-            if hasattr(data, "batch") and hasattr(data, "why")
-            else hold(data, how, device=self.device, batch_size=batch_size)
-        )
+        self.holder = self._held(data, how)
         self.batches.blocks = getattr(self.holder, "blocks", None)
+        self._division = _division(self.batches.blocks)
         self.scales: Mapping[str, Scale] = getattr(self.holder, "scales", {})
         self.dtypes = _dtypes(dtype, data, self.scales)
         self._done = 0
         self._resumed = 0
+        self._running: object = None
+        self._closed = False
 
     def __len__(self) -> int:
         """Batches of a whole epoch, on each rank."""
@@ -98,6 +102,8 @@ class Loader:
         )
 
     def __iter__(self) -> Iterator[Batch]:
+        if self._closed:
+            raise InvalidSpec("this loader was closed and holds nothing; make another")
         start, self._resumed = self._resumed, 0
         return self._epoch(start)
 
@@ -114,8 +120,7 @@ class Loader:
     def set_epoch(self, epoch: int) -> None:
         """Go through this epoch next: from its beginning, unless it is the one that was resumed."""
         if epoch != self.batches.epoch:
-            self._done = self._resumed = 0
-        self.batches.set_epoch(epoch)
+            self._begin(epoch, 0)
 
     def state_dict(self) -> dict[str, Any]:
         """What `load_state_dict` needs: plain numbers, the same on every rank."""
@@ -126,6 +131,7 @@ class Loader:
             "seed": of.seed,
             "shuffle": of.shuffle,
             "window": 0 if of.blocks is None else of.blocks.window,
+            "blocks": self._division,
             "epoch": of.epoch,
             "delivered": self._done,
         }
@@ -143,50 +149,86 @@ class Loader:
         if differ:
             raise InvalidSpec(
                 f"this state is of another order of samples: {', '.join(differ)}; make the loader"
-                " with what the job began with"
+                " with what the job began with, of the same store, and with how='streaming' where"
+                " the window was not 0, else how='resident'"
+            )
+        epoch, delivered = (whole_number(state.get(name)) for name in ("epoch", "delivered"))
+        if epoch is None or delivered is None or not 0 <= delivered <= self.batches.samples:
+            raise InvalidSpec(
+                f"a state has an epoch and what was delivered in it, 0..{self.batches.samples}"
+                f" samples, got {state.get('epoch')!r} and {state.get('delivered')!r}"
             )
         if self.batches.blocks is not None:
             self.batches.blocks = Blocks(self.batches.blocks.of, int(state["window"]))
-        self.batches.set_epoch(int(state["epoch"]))
-        self._done = self._resumed = int(state["delivered"])
+        self._begin(epoch, delivered)
 
     def close(self) -> None:
         """Let go of what is held."""
+        self._closed = True
         self.holder.close()
+
+    def _held(self, data: Table | Holder, how: How) -> Holder:
+        """A holder as it is, or one of a dataset that goes with the transform and the ranks."""
+        if hasattr(data, "batch") and hasattr(data, "why"):
+            return data  # type: ignore[return-value]
+        if not hasattr(data, "parts"):
+            raise InvalidSpec(
+                "Loader takes a PersistenceImageDataset, a JoinedDataset or what holds samples, got"
+                f" {described(data)}; of some samples take PersistenceImageDataset(store,"
+                " samples=...) or JoinedDataset(...).view(...)"
+            )
+        check = getattr(self.transform, "check_parts", None)
+        if check is not None:
+            check(data.parts)
+        holder = hold(data, how, device=self.device, batch_size=self.batches.batch_size)
+        if self.batches.ranks > 1 and how == "auto":
+            _check_one_order(holder)
+        return holder
+
+    def _begin(self, epoch: int, delivered: int) -> None:
+        """Go on there next; an iterator that is under way does not count any more."""
+        self.batches.set_epoch(epoch)
+        self._done = self._resumed = delivered
+        self._running = None
 
     def _epoch(self, start: int) -> Generator[Batch, None, None]:
         epoch, order = self.epoch, self.batches.order()
         shares = self.batches.shares(start)
-        self._done = start
+        self._done, self._running = start, (mine := object())
         source = self._delivered([order[share.start : share.stop] for share in shares])
         try:
             for number, batch in enumerate(source):
-                self._done += shares[number].total
-                yield batch if self.transform is None else self.transform(batch)
+                if self.transform is not None:
+                    batch = self.transform(batch)
+                if self._running is mine:
+                    self._done += shares[number].total
+                yield batch
                 del batch
         finally:
             source.close()
-        if self.epoch == epoch:
-            self.batches.set_epoch(epoch + 1)
-            self._done = 0
+        if self._running is mine:
+            self._begin(epoch + 1, 0)
 
     def _delivered(self, batches: list[Tensor]) -> Generator[Batch, None, None]:
         """Batches on the device, widened."""
-        here = self.device.type == getattr(self.holder, "device", CPU).type
-        for batch in self._read(batches) if here else self._sent(batches):
+        sent = _differ(self.device, getattr(self.holder, "device", CPU))
+        for batch in self._sent(batches) if sent else self._read(batches):
             yield widen_batch(batch, self.dtypes, self.scales) if self.dtypes else dict(batch)
             del batch
 
     def _read(self, batches: list[Tensor]) -> Iterator[Mapping[str, Tensor]]:
         stream = getattr(self.holder, "stream", None)
-        return map(self.holder.batch, batches) if stream is None else stream(batches)
+        if stream is not None:
+            return stream(batches)  # type: ignore[no-any-return]
+        return (self.holder.batch(batch) for batch in batches)
 
     def _sent(self, batches: list[Tensor]) -> Generator[Mapping[str, Tensor], None, None]:
         """Pinned by a thread, so that sending one never waits and never holds up the device."""
         running = in_background(map(_pinned, self._read(batches)), depth=UPLOADS)
+        wait = self.device.type == "cpu"  # else its numbers would be read before they are there
         try:
             for batch in running:
-                yield {k: v.to(self.device, non_blocking=True) for k, v in batch.items()}
+                yield {k: v.to(self.device, non_blocking=not wait) for k, v in batch.items()}
         finally:
             running.close()
 
@@ -198,7 +240,28 @@ def _pinned(batch: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
     """
     if not torch.cuda.is_available():
         return batch
-    return {name: tensor.pin_memory() for name, tensor in batch.items()}
+    return {k: v.pin_memory() if v.device == CPU else v for k, v in batch.items()}
+
+
+def _differ(one: torch.device, other: torch.device) -> bool:
+    """Whether these are two devices; one without a number is the present one of its kind."""
+    numbered = None not in (one.index, other.index)
+    return one.type != other.type or (numbered and one != other)
+
+
+def _check_one_order(holder: Holder) -> None:
+    """Each rank chooses by the memory that it finds free, and blocks have an order of their own."""
+    if getattr(holder, "blocks", None) is not None:
+        raise InvalidSpec(
+            "ranks must hold samples in one way, or some are delivered twice and others never; auto"
+            f" chooses for this rank alone: {holder.why}. Say how='streaming' or how='resident' on"
+            " every rank, or build a mapped store, whose order is the same either way"
+        )
+
+
+def _division(blocks: Blocks | None) -> int:
+    """A number that tells one division of samples into blocks from another; 0 for none."""
+    return 0 if blocks is None else zlib.crc32(blocks.of.astype("<i8").tobytes())
 
 
 def _dtypes(

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -19,6 +19,7 @@ from torch import Tensor
 from torch.utils.data import Sampler
 
 from pi_cache.errors import InvalidSpec
+from training.selection import described, whole_number
 
 
 class Blocks(NamedTuple):
@@ -108,6 +109,8 @@ class EpochBatches(Sampler[list[int]]):
     epoch: int = 0
 
     def __post_init__(self) -> None:
+        for name in ("samples", "batch_size", "seed", "rank", "ranks", "epoch"):
+            setattr(self, name, _parse_whole(name, getattr(self, name)))
         if self.batch_size < 1 or self.samples < 1:
             raise InvalidSpec(
                 "batches need at least one sample each, got"
@@ -128,7 +131,7 @@ class EpochBatches(Sampler[list[int]]):
 
     def set_epoch(self, epoch: int) -> None:
         """Take the order of this epoch from the next iteration on."""
-        self.epoch = epoch
+        self.epoch = _parse_whole("epoch", epoch)
 
     def order(self) -> Tensor:
         """(samples,) positions in the order of the epoch, of all ranks."""
@@ -150,6 +153,14 @@ class EpochBatches(Sampler[list[int]]):
             drop_last=self.drop_last,
         )
         return [Share(start + done, stop + done, total) for start, stop, total in left]
+
+
+def _parse_whole(name: str, value: Any) -> int:
+    """A number of Python's, as which a state can be written. Raises InvalidSpec for others."""
+    number = whole_number(value)
+    if number is None:
+        raise InvalidSpec(f"{name} must be a whole number, got {described(value)}")
+    return number
 
 
 def _generator(seed: int, epoch: int) -> torch.Generator:

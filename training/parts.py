@@ -70,6 +70,11 @@ class Part:
         """Whether any row is found on disk as it is."""
         return isinstance(self.source, Store) and self.source.is_mapped(self.array)
 
+    @property
+    def is_coded(self) -> bool:
+        """Whether it comes from a store in which rows must be decoded."""
+        return isinstance(self.source, Store) and not self.is_mapped
+
     def take(self, positions: Rows) -> NDArray[Any]:
         """(n, ...) a new array of the samples at positions, in any order. Raises CorruptStore."""
         rows = self.rows[positions]
@@ -97,6 +102,8 @@ class Part:
 
     def blocks(self) -> Iterator[Rows]:
         """All positions, in the order in which rows lie on disk, a block at a time."""
+        if not len(self):
+            return
         order = np.argsort(self.rows, kind="stable") if self._is_shuffled else None
         rows = self.rows if order is None else self.rows[order]
         cuts = np.flatnonzero(np.diff(rows // BLOCK)) + 1

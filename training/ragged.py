@@ -15,9 +15,9 @@ from torch import Tensor
 
 SEGMENT = 4096
 """Points of a segment, at most: larger diagrams are added up from several."""
-GROUP = 8192
-"""Points, with padding, of a group on a CPU, where masses then stay in its cache."""
-GROUP_ELSEWHERE = 2**20
+GROUP = 2**19
+"""Masses of one axis, with padding, of a group on a CPU, where they then stay in its cache."""
+GROUP_ELSEWHERE = 2**26
 
 Numbers = NDArray[np.int64]
 
@@ -70,15 +70,21 @@ class Group(NamedTuple):
     points: Tensor
 
 
-def groups(ragged: Ragged, sentinel: int, device: torch.device) -> Iterator[Group]:
+def room_of(device: torch.device, pixels: int) -> int:
+    """Points of a group whose images have so many pixels a side: memory is that of their masses."""
+    return max(1, (GROUP if device.type == "cpu" else GROUP_ELSEWHERE) // pixels)
+
+
+def groups(ragged: Ragged, sentinel: int, device: torch.device, room: int) -> Iterator[Group]:
     """All points of all parts, in groups of segments of about one length, the longest first.
+
+    room: points of a group, with padding; one segment is in a group whatever its length.
 
     A segment is a part, or a piece of one that has more than SEGMENT points. In a group, segments
     are padded with the point `sentinel` to the length of its longest. An empty part is in none.
     """
     owners, starts, lengths = _segments(ragged)
     table = torch.from_numpy(np.stack((owners, starts, starts + lengths))).to(device)
-    room = GROUP if device.type == "cpu" else GROUP_ELSEWHERE
     first = 0
     while first < len(lengths):
         longest = int(lengths[first])

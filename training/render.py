@@ -23,14 +23,15 @@ from torch import Tensor
 
 from pi_cache.errors import InvalidSpec
 from pi_cache.specs import ImageSpec
-from training.masses import Masses, cells_of, masses_of, peak, tabulate
-from training.ragged import Group, Numbers, Ragged, groups
+from training.masses import FAR, Masses, cells_of, masses_of, peak, tabulate
+from training.ragged import Group, Numbers, Ragged, groups, room_of
 
 FAINT = 3e-7
 """Float32 images that tables could get wrong by this part of their maximum are drawn in float64."""
-DEPTH = 64
 DIM = 1e-30
-"""So are those of a smaller maximum: float32 ends near 1e-38."""
+"""So are those of a smaller maximum, or of one that float32 does not hold: it ends near 1e-38."""
+DEPTH = 64
+"""Terms of a sum that float32 adds up at once: see `product`."""
 
 
 class Selection(NamedTuple):
@@ -87,7 +88,8 @@ class Renderer:
         offsets: (S, C + 1), on the CPU. sigma: in place of that of the spec, a number or a tensor
         of one element. Where a derivative is asked for, a point takes about 8 bytes for each row
         and column of the image until the backward pass; otherwise memory is bounded.
-        Raises InvalidSpec.
+        Raises InvalidSpec, on a CPU for a persistence that is no finite number too; elsewhere,
+        where looking would wait for the device, that image is NaN.
         """
         check_points(points)
         edges = _parse_offsets(offsets, len(points))
@@ -113,7 +115,8 @@ class Renderer:
     def _raw(self, brought: Selection, ragged: Ragged, sigma: Tensor, dtype: torch.dtype) -> Tensor:
         """Images (D, P, B) before they are normalised."""
         columns = self._columns(brought)
-        parts = groups(ragged, columns.shape[1] - 1, columns.device)
+        room = room_of(columns.device, self.spec.pixels)
+        parts = groups(ragged, columns.shape[1] - 1, columns.device, room)
         drawn = [self._group(columns, group, sigma, dtype) for group in parts]
         shape = (len(ragged), self.persistence.size, self.birth.size)
         images = torch.zeros(shape, dtype=dtype, device=columns.device)
@@ -128,7 +131,8 @@ class Renderer:
         """(3, N + 1) places on both axes and weights; the last point weighs nothing."""
         birth = (brought.births - self.birth.lower) / self.birth.step
         persistence = (brought.persistences - self.persistence.lower) / self.persistence.step
-        columns = torch.stack((birth, persistence, brought.weights))
+        places = torch.nan_to_num(torch.stack((birth, persistence))).clamp(-FAR, FAR)
+        columns = torch.cat((places, brought.weights[None]))
         return torch.nn.functional.pad(columns, (0, 1))
 
     def _group(
@@ -155,10 +159,8 @@ class Renderer:
         if self.spec.normalise == "dataset-max":
             return raw / self.dataset_max if self.dataset_max else torch.zeros_like(raw)
         maxima = raw.amax((1, 2), keepdim=True)
-        bright = maxima > max(
-            self.spec.floor, torch.finfo(getattr(torch, self.spec.precision)).tiny
-        )
-        return torch.where(bright, raw / torch.where(bright, maxima, 1), 0)
+        dark = maxima <= max(self.spec.floor, torch.finfo(getattr(torch, self.spec.precision)).tiny)
+        return torch.where(dark, 0, raw / torch.where(dark, 1, maxima))  # NaN is not dark
 
     def _faint(self, raw: Tensor, brought: Selection, ragged: Ragged, sigma: float) -> Tensor:
         """Numbers of the images that float32 tables do not draw well enough."""
@@ -168,7 +170,7 @@ class Renderer:
         maxima = raw.amax((1, 2)).double()
         totals = torch.zeros_like(maxima)
         totals.index_add_(0, ragged.owners(raw.device), brought.weights.detach())
-        faint = (error * totals > FAINT * maxima) | (maxima < DIM)
+        faint = (error * totals > FAINT * maxima) | (maxima < DIM) | ~maxima.isfinite()
         return (faint & (totals > 0)).nonzero()[:, 0]
 
 
@@ -176,7 +178,8 @@ def select(points: Tensor, ragged: Ragged, spec: ImageSpec) -> tuple[Selection, 
     """The points of persistence over the threshold, and where those of each diagram lie.
 
     Essential classes are clipped or left out. On a CPU the others leave; elsewhere that would wait
-    for the device, and they stay, with no weight.
+    for the device, and they stay, with no weight. Raises InvalidSpec for a persistence that is no
+    finite number; elsewhere its weight is NaN.
     """
     if not (ragged.is_whole and ragged.total == len(points)):
         points = points.index_select(0, ragged.points(points.device))
@@ -185,13 +188,27 @@ def select(points: Tensor, ragged: Ragged, spec: ImageSpec) -> tuple[Selection, 
         points = points.double()
     births, persistences = _birth_and_persistence(points, spec)
     kept = persistences > spec.threshold
+    finite = persistences.detach().isfinite()
     if points.device.type == "cpu":
+        _check_finite(points, finite)
         numbers, ragged = _leave_out(kept, ragged)
         births, persistences = births[numbers], persistences[numbers]
         kept = kept[numbers]
     safe = torch.where(kept, persistences, 1)  # whose power has a derivative
     weights = torch.where(kept, _weights(safe, kept, ragged, spec), 0)
+    if points.device.type != "cpu":
+        weights = weights.masked_fill(~finite, math.nan)
     return Selection(births, persistences, weights), ragged
+
+
+def _check_finite(points: Tensor, finite: Tensor) -> None:
+    """Raise InvalidSpec where a persistence is no finite number."""
+    if not finite.all():
+        birth, death = points[int(finite.int().argmin())].tolist()
+        raise InvalidSpec(
+            f"a persistence is no finite number: birth {birth:g}, death {death:g}; only deaths may"
+            " be infinite, and scale points whose difference overflows"
+        )
 
 
 def _birth_and_persistence(points: Tensor, spec: ImageSpec) -> tuple[Tensor, Tensor]:

@@ -16,6 +16,7 @@ from pi_cache.specs import ImageSpec
 from training.coded import code_points
 from training.ragged import Numbers, Ragged
 from training.render import Renderer, parse_sigma
+from training.selection import parse_channels, parse_usable
 
 BLOCK = 1024
 """Samples whose diagrams are read at a time."""
@@ -27,7 +28,8 @@ PointTransform = Callable[[Tensor, Tensor], Tensor]
 class RenderedImages:
     """Images of some samples of a store, drawn from their diagrams; see `Renderer`.
 
-    samples: numbers in the store; positions count among them. channels: numbers, None for all.
+    samples: numbers, ids or a mask of the store, all OK; positions count among them, in this order.
+    channels: names or numbers, None for all.
     image: another spec than that of the store, such as another sigma or more pixels.
     dtype: of the images; float64 ones are drawn in float64, others in float32.
     augment: changes the points of a batch before they are drawn. A point that it gives no
@@ -42,9 +44,9 @@ class RenderedImages:
     def __init__(
         self,
         store: Store,
-        samples: ArrayLike,
+        samples: ArrayLike | Sequence[str],
         *,
-        channels: Sequence[int] | None = None,
+        channels: Sequence[str | int] | None = None,
         image: ImageSpec | None = None,
         dtype: torch.dtype = torch.float32,
         device: torch.device | str = "cpu",
@@ -60,10 +62,10 @@ class RenderedImages:
             dataset_max = dataset_maximum(store, self.image, self.device)
         drawn = torch.float64 if dtype == torch.float64 else torch.float32
         self._renderer = Renderer(self.image, dtype=drawn, dataset_max=dataset_max)
-        numbers = np.asarray(samples, np.int64)
+        numbers = parse_usable(samples, store)
         self._labels = torch.from_numpy(store.labels[numbers]).to(self.device)
-        self._index = torch.from_numpy(numbers.copy()).to(self.device)
-        self._load(store, numbers, channels)
+        self._index = torch.from_numpy(numbers).to(self.device)
+        self._load(store, numbers, None if channels is None else parse_channels(channels, store))
         self.why = self._explain(store)
 
     def __len__(self) -> int:

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from pi_cache.errors import InvalidSpec
 from pi_cache.reader import Store
+from pi_cache.specs import Status
 
 LISTED = 5
 """How many samples an error names."""
@@ -43,6 +44,25 @@ def parse_samples(samples: ArrayLike | Sequence[str], store: Store) -> NDArray[A
             f"samples: {outside[0]} is not in 0..{len(store) - 1} of store {store.key[:12]}"
         )
     return given.astype(np.intp)
+
+
+def parse_usable(samples: ArrayLike | Sequence[str], store: Store) -> NDArray[np.int64]:
+    """Sample numbers (n,) of numbers, ids or a mask, in the order given.
+
+    Raises InvalidSpec for none, or one that is not OK.
+    """
+    given = parse_samples(samples, store)
+    numbers = (np.flatnonzero(given) if given.dtype == bool else given).astype(np.int64)
+    bad = numbers[store.status[numbers] != Status.OK]
+    if len(bad):
+        word = Status(int(store.status[bad[0]])).name
+        raise InvalidSpec(
+            f"samples must be OK: {store.ids[bad[0]]!r} is {word}; leave out the {len(bad)} that"
+            " are not, as np.flatnonzero(store.status == 0) does"
+        )
+    if not len(numbers):
+        raise InvalidSpec("samples: there are none; name some of the store")
+    return numbers
 
 
 def parse_channels(channels: Sequence[str | int], store: Store) -> list[int]:

@@ -9,6 +9,7 @@ on the order of the samples nor on how they are read.
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -24,9 +25,8 @@ from torch import Tensor
 from pi_cache import files
 from pi_cache.errors import AlreadyPublished, InvalidSpec, MismatchedStores, UnsupportedFormat
 from pi_cache.reader import Store
-from pi_cache.specs import Status
 from training.parts import image_part, input_part
-from training.selection import parse_samples
+from training.selection import parse_channels, parse_usable, whole_number
 from training.widen import Scale, widen
 
 FORMAT = 1
@@ -49,6 +49,7 @@ class Statistics:
     channels in a sample, None where there are none. maximum, low: a stored number stands for
     number / maximum + low, see `widen.Scale`. zero: what stands for a deviation of 0, `one` or
     `epsilon`. samples, split: how many samples, and the digest of their ids. store: the key.
+    channels: the numbers of those in the store, None where all are there.
     """
 
     kind: str
@@ -62,10 +63,13 @@ class Statistics:
     samples: int
     split: str
     store: str
+    channels: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
         for name in ("mean", "std"):
             object.__setattr__(self, name, tuple(float(value) for value in getattr(self, name)))
+        if self.channels is not None:
+            object.__setattr__(self, "channels", tuple(self.channels))
         problems = [
             *_wrong("kind", self.kind, KINDS),
             *_wrong("array", self.array, ("images", "inputs")),
@@ -135,13 +139,13 @@ def fit(
     *,
     kind: str = "values",
     array: str = "images",
-    channels: Sequence[int] | None = None,
+    channels: Sequence[str | int] | None = None,
     zero: str = "one",
 ) -> Statistics:
     """The statistics of some samples, such as `fold.train`; each is read once.
 
-    samples: numbers or ids, or a mask; all must be OK. channels: numbers, None for all.
-    Raises InvalidSpec, CorruptStore.
+    samples: numbers or ids, or a mask; all must be OK. channels: numbers, of images names too;
+    None for all. Raises InvalidSpec, CorruptStore.
     """
     if kind not in KINDS or array not in ("images", *set(store.columns) & {"inputs"}):
         raise InvalidSpec(
@@ -150,9 +154,11 @@ def fit(
         )
     numbers = np.sort(parse_training(samples, store))
     axis, scale = _layout(store, array)
-    means, squares, size = _moments(store, numbers, array, axis, channels)
+    chosen = _parse_chosen(channels, store, array, axis)
+    means, squares, size = _moments(store, numbers, array, axis, chosen)
     divisor = scale.maximum or 1.0
     mean = np.array([math.fsum(column) for column in means.T]) / len(numbers)
+    mean = _between(mean, means, 0)
     if kind == "windows":
         own = np.sqrt(squares / size)
         std = np.array([math.fsum(column) for column in own.T]) / len(numbers)
@@ -172,6 +178,7 @@ def fit(
         samples=len(numbers),
         split=split_digest(store, numbers),
         store=store.key,
+        channels=chosen,
     )
 
 
@@ -180,13 +187,34 @@ def fit_or_read(
 ) -> Statistics:
     """The statistics of that name in a file, or new ones, for which the file is written.
 
-    Raises MismatchedStores where those in the file are of other samples or of another store.
+    how: of `fit`. Raises MismatchedStores where those in the file are of other samples or of
+    another store, or were fitted in another way.
     """
+    asked = inspect.signature(fit).bind(store, samples, **how)
     if not files.exists(path):
-        write_statistics(path, {name: fit(store, samples, **how)})
+        write_statistics(path, {name: fit(*asked.args, **asked.kwargs)})
     found = read_statistics(path, name)
     found.check(store, samples)
+    asked.apply_defaults()
+    _check_how(found, store, asked.kwargs)
     return found
+
+
+def _check_how(found: Statistics, store: Store, asked: dict[str, Any]) -> None:
+    """Raise MismatchedStores unless statistics are what `fit` makes with these options."""
+    if asked["array"] == found.array:
+        chosen = _parse_chosen(asked["channels"], store, found.array, found.axis)
+        asked = {**asked, "channels": chosen}
+    problems = [
+        f"{name} {getattr(found, name)!r} there, {value!r} asked for"
+        for name, value in asked.items()
+        if getattr(found, name) != value
+    ]
+    if problems:
+        raise MismatchedStores(
+            f"statistics fitted in another way: {'; '.join(problems)}; choose another file",
+            tuple(problems),
+        )
 
 
 def write_statistics(path: Path, named: Mapping[str, Statistics]) -> None:
@@ -234,14 +262,8 @@ def split_digest(store: Store, numbers: NDArray[Any]) -> str:
 
 
 def parse_training(samples: ArrayLike | Sequence[str], store: Store) -> NDArray[np.int64]:
-    """Sample numbers of numbers, ids or a mask. Raises InvalidSpec for none, or one not OK."""
-    given = parse_samples(samples, store)
-    numbers = np.unique(np.flatnonzero(given) if given.dtype == bool else given).astype(np.int64)
-    bad = numbers[store.status[numbers] != Status.OK]
-    if len(bad) or not len(numbers):
-        what = f"{store.ids[bad[0]]!r} is not OK" if len(bad) else "there are none"
-        raise InvalidSpec(f"statistics are of OK samples: {what}; give the training part of a fold")
-    return numbers
+    """Sample numbers (n,), ascending and each once. Raises InvalidSpec as `parse_usable`."""
+    return np.unique(parse_usable(samples, store))
 
 
 def _layout(store: Store, array: str) -> tuple[int | None, Scale]:
@@ -253,12 +275,28 @@ def _layout(store: Store, array: str) -> tuple[int | None, Scale]:
     return axis, part.scale
 
 
+def _parse_chosen(
+    channels: Sequence[str | int] | None, store: Store, array: str, axis: int | None
+) -> tuple[int, ...] | None:
+    """Numbers of channels of an array, None for all. Raises InvalidSpec for one that is not."""
+    if channels is None:
+        return None
+    if array == "images":
+        return tuple(parse_channels(channels, store))
+    count = 1 if axis is None else store.column(array).shape[axis]
+    numbers = [whole_number(channel) for channel in channels]
+    chosen = tuple(number for number in numbers if number is not None and 0 <= number < count)
+    if not chosen or len(chosen) < len(numbers):
+        raise InvalidSpec(f"channels of {array} are some of 0..{count - 1}, got {channels!r:.80}")
+    return chosen
+
+
 def _moments(
     store: Store,
     numbers: NDArray[np.int64],
     array: str,
     axis: int | None,
-    channels: Sequence[int] | None,
+    channels: tuple[int, ...] | None,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], int]:
     """Mean and sum of squared deviations (n, C) of each sample, and values (m) of a channel."""
     shape = store.column(array).shape
@@ -277,17 +315,27 @@ def _moments(
 
 
 def _of_bytes(rows: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """From whole sums, which are exact for up to ten million values of 8 bits."""
+    """From whole sums, which are exact: their products are Python's integers, of any size."""
     wide, size = rows.astype(np.int64), rows.shape[2]
-    sums, squares = wide.sum(2), (wide * wide).sum(2)
-    return sums / size, (size * squares - sums * sums) / size
+    sums, squares = wide.sum(2).astype(object), (wide * wide).sum(2).astype(object)
+    means, deviations = sums / size, (size * squares - sums * sums) / size
+    return means.astype(np.float64), deviations.astype(np.float64)
 
 
 def _of_floats(rows: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     wide = rows.astype(np.float64)
-    means = wide.mean(2)
+    means = _between(wide.mean(2), wide, 2)
     wide -= means[:, :, None]
     return means, np.square(wide, out=wide).sum(2)
+
+
+def _between(means: NDArray[Any], values: NDArray[Any], axis: int) -> NDArray[np.float64]:
+    """Means that lie between the extremes of their values, as rounding may not have it.
+
+    So a constant channel has its constant as mean, and the deviation 0 and not 1e-17.
+    """
+    found: NDArray[np.float64] = np.clip(means, values.min(axis), values.max(axis))
+    return found
 
 
 def _wrong(name: str, value: str, choices: tuple[str, ...]) -> list[str]:

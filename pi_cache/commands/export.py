@@ -57,7 +57,7 @@ def export_store(
     numbers in the store), ids.txt, and groups.txt and splits.txt where there are such.
     --webdataset: tar files of NUMBER.npy and NUMBER.json, the same bytes each time. Both come with
     spec.json, which has the spec, the axes, the channels and the SHA-256 of every file. Values are
-    as stored: uint8 images hold 255 times the value.
+    as stored: uint8 images hold 255 times the value, Gramian angular fields 255 (value + 1) / 2.
 
     Run the same command again to go on after a stop. A folder that holds anything else is refused.
     """

@@ -29,6 +29,10 @@ from pi_cache.specs import FORM_NAMES, UNKNOWN, VARIANT, known_fields
 HEADER = ("key", "state", "samples", "size", "age", "core time", "images", "recipe", "source")
 NUMBERS = (2, 3, 4, 5)
 """Columns that end at one place."""
+NOTED = ("embedding",)
+"""What is told of some stores: how the numbers of their spec were chosen."""
+IN_REPORTS = ("shown", "inputs")
+"""Statistics of exact sums by channel: `pipeline report` prints what they say, JSON has them."""
 
 
 @examples("pi-cache ls", "pi-cache ls --cache /data/pi --json")
@@ -119,7 +123,8 @@ def show(store: str, cache: Path | None, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(document, ensure_ascii=False))
         return
-    for name, value in document.items():
+    told = {n: v for n, v in document["statistics"].items() if n not in IN_REPORTS}
+    for name, value in (document | {"statistics": told}).items():
         click.echo(f"{name:<11} {printable(_text(value))}")
     click.echo(f"open it     pi_cache.open_store({document['path']!r})")
 
@@ -134,6 +139,7 @@ def describe(store: Store) -> dict[str, Any]:
         "pin": str(pins[store.key]) if store.key in pins else None,
         "origin": known_fields(spec)["origin"],
         "audit": store.attributes.get("audit"),
+        **{name: store.attributes[name] for name in NOTED if name in store.attributes},
         "recipe": spec.recipe,
         "source": spec.source.to_dict(),
         "representation": spec.representation,

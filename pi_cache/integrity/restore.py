@@ -1,7 +1,7 @@
 """Ledger records from a manifest, which holds the sums of what they say.
 
 The ledger is read again only to make a manifest of it. So records are restored such that all of
-them together give the numbers that the manifest has.
+them together give the numbers that the manifest has; sums that are no whole numbers to rounding.
 """
 
 from __future__ import annotations

@@ -5,6 +5,7 @@ Nothing is copied: a join holds, for each store, the row of every joined sample.
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -25,7 +26,7 @@ from pi_cache.sampling.samples import (
     parse_texts,
     positions,
 )
-from pi_cache.specs import Status, StoreSpec, differences
+from pi_cache.specs import SourceSpec, Status, StoreSpec, differences
 
 NotOk = Literal["leave-out", "raise"]
 Source = Store | Arrays
@@ -145,8 +146,11 @@ def open_together(
     Raises MismatchedStores that names the missing ids, the ids whose label, group or split
     differs, and the fields in which the specs of the stores differ; what `open_store` raises.
     """
-    if not stores:
-        raise InvalidSpec("stores must name at least one, such as {'rows': KEY, 'columns': KEY}")
+    if not isinstance(stores, Mapping) or not stores:
+        raise InvalidSpec(
+            "stores must name at least one, such as {'rows': KEY, 'columns': KEY}, got"
+            f" {reprlib.repr(stores)}"
+        )
     if not_ok not in ("leave-out", "raise"):
         raise InvalidSpec(f"not_ok must be leave-out or raise, got {not_ok!r}")
     nested = [name for name, store in stores.items() if isinstance(store, Joined)]
@@ -278,7 +282,7 @@ def _mismatch(
         if field.startswith("source.")
     ]
     found = (*lacking, *problems, *apart) or ("no sample is in all of them",)
-    remedy = "build them from one source with one split and limit"
+    remedy = "build them from one source with one split, limit and options"
     if len(stores) < len(sources):
         remedy = "give rows of your own the ids that the stores have; " + remedy
     if lacking and common:
@@ -294,14 +298,19 @@ def _told_apart(stores: Mapping[str, Store]) -> dict[str, dict[str, tuple[Any, A
 
 
 def _spec_differences(one: StoreSpec, other: StoreSpec) -> dict[str, tuple[Any, Any]]:
-    """Fields that differ: those of the key, and how the samples were named."""
-    named = {
-        f"source.{f.name}": (getattr(one.source, f.name), getattr(other.source, f.name))
-        for f in fields(one.source)
-        if not f.compare
+    """Fields that differ: those of the key, and how the samples were named, option by option."""
+    named, theirs = _naming(one.source), _naming(other.source)
+    pairs = {name: (named.get(name), theirs.get(name)) for name in [*named, *theirs]}
+    return differences(one, other) | {n: pair for n, pair in pairs.items() if pair[0] != pair[1]}
+
+
+def _naming(source: SourceSpec) -> dict[str, Any]:
+    """How samples were named, which is no part of the key: by dotted name, options one by one."""
+    named = {f.name: getattr(source, f.name) for f in fields(source) if not f.compare}
+    options = named.pop("options")
+    return {f"source.{name}": value for name, value in named.items()} | {
+        f"source.options.{name}": value for name, value in options.items()
     }
-    differ = {name: pair for name, pair in named.items() if pair[0] != pair[1]}
-    return differences(one, other) | differ
 
 
 def short(value: Any) -> str:

@@ -115,7 +115,10 @@ class StoreSpec(Spec):
             sample == "signal",
             f"Gramian angular fields are of signals, not of {_plural(sample)}",
         )
-        checks.that(gramian.size is not None, "gramian.size must be settled; see GramianSpec.sized")
+        checks.that(
+            gramian.size is not None or sample != "signal",
+            "gramian.size must be settled; see GramianSpec.sized",
+        )
         checks.that(self.origin is None, "Gramian angular fields cannot be imported")
         self._set("diagram", DiagramSpec())
         self._set("image", ImageSpec())

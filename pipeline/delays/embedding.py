@@ -34,9 +34,16 @@ class Limits:
 
     @classmethod
     def of(cls, part: Part, longest: int | None = None, **others: Any) -> Limits:
-        """With the longest delay that is usual for windows of this length, unless given."""
+        """With the longest delay that is usual for windows of this length, unless given.
+
+        A window of T samples has no pair of values T apart, and no point of T dimensions beside
+        another: no more is tried than the longest window has.
+        """
+        most = max(max(map(len, part.windows)) - 1, 1)
         usual = max(min(part.length // 4, LONGEST_DELAY), 1)
-        return cls(longest=longest or usual, **{n: v for n, v in others.items() if v is not None})
+        given = {name: value for name, value in others.items() if value is not None}
+        highest = min(given.pop("highest", HIGHEST_DIMENSION), max(most, LOWEST_DIMENSION))
+        return cls(longest=min(longest or usual, most), highest=highest, **given)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,6 +106,11 @@ class Embedding:
         if chosen.choices is None:
             return "it needs a delay"
         summary = chosen.choices.summary()
+        if not summary.used and name == "dimension":
+            return (
+                "every channel of every window is constant, not finite or too short for a delay of"
+                f" {self.delay.number}: the median window has {self.part.length} samples"
+            )
         if not summary.used:
             return "every channel of every window is constant, not finite or too short"
         largest = self.limits.longest if name == "delay" else self.limits.highest

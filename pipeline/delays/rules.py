@@ -14,6 +14,7 @@ import numpy as np
 from pipeline.delays import curves
 from pipeline.delays.choice import Choices
 from pipeline.delays.neighbours import false_neighbours
+from pipeline.kernels.magnitude import near_one
 
 SHORTEST = 16
 """Samples of a window below which nothing is chosen."""
@@ -167,10 +168,15 @@ def _choices(windows: np.ndarray, tried: np.ndarray, chosen: Curves) -> Choices:
 
 
 def _signals(windows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Windows (n, T, C) as signals (n * C, T) float64, and which of them can be used."""
-    signals = np.swapaxes(np.asarray(windows, np.float64), 1, 2)
+    """Windows (n, T, C) as signals (n * C, T) float64, and which of them can be used.
+
+    No rule depends on the unit of a signal, so those that can be used come with magnitudes near 1.
+    """
+    signals = np.swapaxes(np.array(windows, np.float64), 1, 2)
     signals = np.ascontiguousarray(signals).reshape(-1, windows.shape[1])
-    return signals, usable(signals)
+    use = usable(signals)
+    signals[use] = near_one(signals[use])
+    return signals, use
 
 
 def usable(signals: np.ndarray) -> np.ndarray:
@@ -179,7 +185,7 @@ def usable(signals: np.ndarray) -> np.ndarray:
         return np.zeros(len(signals), bool)
     finite = np.isfinite(signals).all(axis=1)
     varies = np.zeros(len(signals), bool)
-    varies[finite] = np.ptp(signals[finite], axis=1) > 0
+    varies[finite] = signals[finite].max(axis=1) > signals[finite].min(axis=1)
     both: np.ndarray = finite & varies
     return both
 

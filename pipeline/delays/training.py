@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from pi_cache.errors import InvalidSpec, SourceError
-from pi_cache.sampling.windows import Window
 from pipeline.sources.base import Source, read_samples
+from pipeline.sources.rates import rate_of
 
 WANTED = 50
 """Windows that are looked at, from all over the training part, unless told otherwise."""
@@ -87,7 +87,7 @@ def training_part(
     return Part(
         windows=windows,
         channels=names,
-        rate=rate_of(str(source.ids[0])),
+        rate=rate_of(source),
         name=name,
         of=len(members),
         everything=name == EVERYTHING,
@@ -97,10 +97,10 @@ def training_part(
 
 def _members(source: Source) -> tuple[np.ndarray, str]:
     """Positions of the training part, and its name."""
-    if source.split == TEST:
+    if source.split.lower() == TEST:
         raise InvalidSpec(
-            "a delay and a dimension are not chosen on split 'test': choose them on the training"
-            " part (pipeline delays SOURCE --split train) and give the numbers"
+            f"a delay and a dimension are not chosen on split {source.split!r}: choose them on the"
+            " training part (pipeline delays SOURCE --split train) and give the numbers"
         )
     if source.split:
         return np.arange(len(source)), f"split {source.split}"
@@ -123,11 +123,3 @@ def _read(source: Source, positions: np.ndarray) -> list[np.ndarray]:
         if samples.status[0] in USABLE:
             windows.append(np.asarray(samples.arrays[0], np.float64))
     return windows
-
-
-def rate_of(name: str) -> float | None:
-    """The rate in Hz that the id of a window says, None where it says none."""
-    try:
-        return Window.parse(name).rate
-    except InvalidSpec:
-        return None

@@ -12,12 +12,13 @@ from pipeline.figures.canvas import (
     PictureNotDrawn,
     PlotsNotInstalled,
     check_picture,
+    font_lines,
     open_figure,
     write,
 )
 from pipeline.figures.page import draw_report
 from pipeline.figures.panels import shown_range
-from pipeline.figures.samples import MOST_ROWS, draw_explanation, draw_gallery
+from pipeline.figures.samples import MOST_ROWS, draw_explanation, draw_gallery, names_of
 
 __all__ = [
     "MOST_ROWS",
@@ -29,6 +30,8 @@ __all__ = [
     "draw_explanation",
     "draw_gallery",
     "draw_report",
+    "font_lines",
+    "names_of",
     "open_figure",
     "shown_range",
     "write",

@@ -6,7 +6,7 @@ colour-blind.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -98,6 +98,17 @@ def write_ticks(axis: Any, names: Sequence[str], size: float, **options: Any) ->
 def drawable(*texts: str) -> str:
     """The first text that the fonts have every letter of, else the last."""
     return next(filter(_has_glyphs, texts), texts[-1])
+
+
+def font_lines(names: Iterable[str]) -> list[str]:
+    """A line where a picture has numbers for names, as no font has their letters."""
+    unknown = [name for name in names if not _has_glyphs(name)]
+    if not unknown:
+        return []
+    return [
+        f"no installed font has the letters of {unknown[0]}, so the picture has numbers for such"
+        f" names; install one of {', '.join(FONTS[1:])}"
+    ]
 
 
 def installed_fonts() -> list[str]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 
 from pi_cache.reader import Store
 from pi_cache.specs import Status
-from pipeline.figures.canvas import open_figure, write
+from pipeline.figures.canvas import drawable, open_figure, write
 from pipeline.figures.panels import draw_diagram, draw_image, draw_input, input_label
 from pipeline.reports.explain import explain_sample, label_name
 from pipeline.reports.suggestion import some_samples
@@ -28,27 +29,54 @@ FEW = 6
 def draw_explanation(store: Store, sample: int, path: Path) -> None:
     """Input, diagram and image of every channel of one sample, a row each."""
     facts = explain_sample(store, sample)["channels"][:MOST_ROWS]
-    blocks = -(-len(facts) // MOST_BELOW)
-    rows = -(-len(facts) // blocks)
-    height = 2.1 if rows <= FEW else 1.7
-    with open_figure(path, rows, 3 * blocks, (6.9 * blocks, height * rows + 0.3)) as axes:
-        grid = np.concatenate(np.split(axes, blocks, axis=1))  # (rows of all blocks, 3)
-        for unused in grid[len(facts) :].flat:
-            unused.remove()
-        for channel, row in enumerate(grid[: len(facts)]):
+    size = 6.9, 2.1 if len(facts) <= FEW else 1.7
+    with open_rows(path, len(facts), 3, size) as rows:
+        for channel, (fact, row) in enumerate(zip(facts, rows, strict=True)):
             draw_input(row[0], store, sample, channel)
             draw_diagram(row[1], store, sample, channel)
             draw_image(row[2], store, sample, channel)
-            fact = facts[channel]
             names = input_label(store, channel), fact["name"], f"channel {channel}"
             write(row[0].set_ylabel, *names)
             outside = f", {fact['outside']} outside" if fact["outside"] else ""
-            row[1].set_title(
-                f"{fact['drawn'] - fact['outside']} of {fact['drawn']} points in window{outside}"
-            )
-        for block in range(blocks):
-            axes[0, 3 * block + 2].set_title("persistence image")
-        draw_head(axes[0, 0], store, sample)
+            family = fact["name"].rpartition("/")[2]  # H0 or H1, of one input
+            inside = fact["drawn"] - fact["outside"]
+            row[1].set_title(f"{family}: {inside} of {fact['drawn']} points in window{outside}")
+        for row in rows[:: rows_below(len(rows))]:
+            row[2].set_title("persistence image")
+        draw_head(rows[0, 0], store, sample)
+
+
+def rows_below(rows: int) -> int:
+    """How many of so many rows of panels are drawn below each other."""
+    return -(-rows // -(-rows // MOST_BELOW))
+
+
+@contextmanager
+def open_rows(
+    path: Path, rows: int, columns: int, size: tuple[float, float]
+) -> Iterator[np.ndarray]:
+    """Panels (rows, columns) in blocks of `rows_below` rows; saved to the path at the end.
+
+    size: width and height of a row, in inches.
+    """
+    below = rows_below(rows)
+    blocks = -(-rows // below)
+    width, height = size
+    whole = width * blocks, height * below + 0.3
+    with open_figure(path, below, columns * blocks, whole) as axes:
+        grid = np.concatenate(np.split(axes, blocks, axis=1))  # (rows of all blocks, columns)
+        for unused in grid[rows:].flat:
+            unused.remove()
+        yield grid[:rows]
+
+
+def names_of(store: Store, sample: int | None = None) -> list[str]:
+    """The names that a picture of a store has: of a sample, else of all subjects and classes."""
+    if sample is None:
+        groups = [] if store.groups is None else sorted({str(name) for name in store.groups})
+        return [*store.channels, *store.label_names, *groups]
+    group = [] if store.groups is None else [str(store.groups[sample])]
+    return [*store.channels, label_name(store, sample), *group, str(store.ids[sample])]
 
 
 def draw_gallery(stores: Sequence[Store], path: Path, samples: int = 3) -> None:
@@ -92,6 +120,8 @@ def _telling(stores: Sequence[Store], count: int) -> list[int]:
 
 def draw_head(axes: Any, store: Store, sample: int) -> None:
     """Whose window a picture shows, over all of it; the title of the sample where it is none."""
+    if len(store.channels) > MOST_ROWS:
+        axes.figure.supxlabel(f"the first {MOST_ROWS} of {len(store.channels)} channels")
     facts = window_facts(store, sample)
     if facts is None:
         _set_title(axes, store, sample)
@@ -99,12 +129,15 @@ def draw_head(axes: Any, store: Store, sample: int) -> None:
     status = Status(int(store.status[sample])).name
     who = f"subject {facts['subject'] or UNKNOWN}"
     what = label_name(store, sample) or "no activity"
-    where = f"{facts['recording']} from {facts['start'] / facts['recorded_rate']:.6g} s"
     note = "" if status == Status.OK.name else f" ({status})"
     number = f"sample {sample % len(store)}"
-    texts = [", ".join(parts) + note for parts in ((who, what), (who, number), (number,))]
-    places = [where, f"{number}, from {facts['start'] / facts['recorded_rate']:.6g} s"]
-    write(axes.figure.suptitle, *(f"{text}\n{place}" for text in texts for place in places))
+    start = f"from {facts['start'] / facts['recorded_rate']:.6g} s"
+    first = drawable(
+        *(", ".join(parts) + note for parts in ((who, what), (who, number), (number,)))
+    )
+    unnamed = start if number in first else f"{number}, {start}"
+    second = drawable(f"{facts['recording']} {start}", unnamed)
+    write(axes.figure.suptitle, f"{first}\n{second}")
 
 
 def _set_title(axes: Any, store: Store, sample: int) -> None:

@@ -16,13 +16,15 @@ from pi_cache.reader import Store, open_store
 from pi_cache.specs import DTYPES, FORMS, LARGEST_SIZE, RANGES, ROUNDINGS
 from pipeline.options import (
     LAYOUT_OPTIONS,
+    LIKE,
     PART_OPTIONS,
     SAMPLE,
     SPEC_FILE,
     open_request,
+    saved_request,
     with_options,
 )
-from pipeline.printed import print_plan, root_hint, summary_lines
+from pipeline.printed import print_plan, root_hint, say_drawn, summary_lines, terminal_width
 
 if TYPE_CHECKING:
     from pipeline.prepare import Options
@@ -68,7 +70,7 @@ FIELD_OPTIONS: Sequence[Callable[[Any], Any]] = (
 )
 @click.command("build-gafs")
 @click.argument("source", required=False)
-@click.option("--like", metavar="STORE", help="Of the samples of a store: its path or key.")
+@LIKE
 @with_options((SPEC_FILE, SAMPLE, *FIELD_OPTIONS, *PART_OPTIONS), LAYOUT_OPTIONS)
 @click.option("--plan", "only_plan", is_flag=True, help="Say what would be done; write nothing.")
 @cache_option
@@ -98,24 +100,13 @@ def _opened(
     from pipeline.prepare import Options
     from pipeline.request import resolve_gramian
 
-    saved = _saved(given["spec_file"], given["like"], root)
+    saved = saved_request(given["spec_file"], given["like"], root, source=source)
     request = resolve_gramian(saved, {**given, "source": source})
     data = open_request(request, say)
     if request.fingerprint is not None:
         request.check(data.spec())
     how = {name: given.get(name) for name in Options.__dataclass_fields__}
     return data, request, Options(**{name: v for name, v in how.items() if v is not None})
-
-
-def _saved(spec_file: Path | None, like: str | None, root: Path) -> dict[str, Any]:
-    """What a file or a store says to start from; of a store, its samples alone."""
-    from pipeline.request import read_request, samples_of
-
-    if spec_file is not None and like is not None:
-        raise InvalidSpec("--spec and --like both name samples: give one of the two")
-    if like is not None:
-        return samples_of(catalogue.read_spec(catalogue.locate(like, root)))
-    return {} if spec_file is None else read_request(spec_file)
 
 
 def _plan(
@@ -185,7 +176,7 @@ def explain_fields(
         from pipeline.gramian.figures import draw_explanation
 
         draw_explanation(store, sample, png)
-        say(f"drawn: {png}")
+        say_drawn(png, store, sample)
     if as_json:
         click.echo(json.dumps(facts, ensure_ascii=False))
         return
@@ -196,6 +187,7 @@ def explain_fields(
 def report_fields(store: Store, png: Path | None, *, as_json: bool) -> None:
     """Print what is known of a store of fields. Raises InvalidSpec where it is to be drawn."""
     from pipeline.gramian.report import fact_lines, facts_of, warnings_of
+    from pipeline.reports.text import WIDTH
 
     if png is not None:
         raise InvalidSpec(
@@ -206,7 +198,7 @@ def report_fields(store: Store, png: Path | None, *, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(facts, ensure_ascii=False))
     else:
-        for line in fact_lines(facts):
+        for line in fact_lines(facts, terminal_width(WIDTH)):
             click.echo(line)
     for line in warnings_of(facts):
         say(f"warning: {line}")

@@ -16,6 +16,7 @@ import numpy as np
 
 from pi_cache.specs import VALUE_RANGE, GramianSpec
 from pipeline.kernels.half import to_half
+from pipeline.kernels.magnitude import near_one
 
 Range = tuple[float, float]
 
@@ -45,10 +46,22 @@ def reduced(values: np.ndarray, spec: GramianSpec) -> np.ndarray:
     They are scaled, then reduced; with `segments` the other way around.
     """
     if spec.range == "segments":
-        return scaled(segment_means(values, spec.pixels))
+        return _scaled_means(values, spec.pixels)
     between = spec.range if isinstance(spec.range, tuple) else None
     means = segment_means(scaled(values, between), spec.pixels)
     return np.clip(means, *VALUE_RANGE, out=means)  # a mean may round to beyond its values
+
+
+def _scaled_means(values: np.ndarray, size: int) -> np.ndarray:
+    """Segment means (..., size) of signals (..., T), scaled by their own extremes; 0 where equal.
+
+    Means that differ by no more than the rounding of their sums are equal: those of a constant
+    would else become noise from -1 to 1.
+    """
+    means = segment_means(near_one(values), size)  # (..., size), magnitudes of up to 1
+    rounding = 2 * (values.shape[-1] / size + 2) * np.finfo(np.float64).eps
+    flat = np.ptp(means, axis=-1, keepdims=True) <= rounding
+    return np.where(flat, 0.0, scaled(means))
 
 
 def scaled(values: np.ndarray, between: Range | None = None) -> np.ndarray:
@@ -61,20 +74,12 @@ def scaled(values: np.ndarray, between: Range | None = None) -> np.ndarray:
         with np.errstate(over="ignore"):
             mapped: np.ndarray = 2 * ((values - low) / (high - low)) - 1
         return np.clip(mapped, *VALUE_RANGE, out=mapped)
-    near_one = _near_one(values)  # so that no difference overflows, or loses bits to underflow
-    low = near_one.min(axis=-1, keepdims=True)
-    width = near_one.max(axis=-1, keepdims=True) - low
+    values = near_one(values)
+    low = values.min(axis=-1, keepdims=True)
+    width = values.max(axis=-1, keepdims=True) - low
     flat = width == 0
-    shares = (near_one - low) / np.where(flat, 1.0, width)  # in [0, 1]
+    shares = (values - low) / np.where(flat, 1.0, width)  # in [0, 1]
     return np.where(flat, 0.0, 2 * shares - 1)
-
-
-def _near_one(values: np.ndarray) -> np.ndarray:
-    """Each signal times a power of two: the same bits, with magnitudes of up to 1."""
-    largest = np.abs(values).max(axis=-1, keepdims=True)
-    _, exponents = np.frexp(largest)
-    scaled_values: np.ndarray = np.ldexp(values, -exponents)
-    return scaled_values
 
 
 def segment_means(values: np.ndarray, size: int) -> np.ndarray:

@@ -7,9 +7,9 @@ from typing import Any
 
 from pi_cache.reader import Store
 from pi_cache.specs import VALUE_RANGE, Status
-from pipeline.figures.canvas import WINDOW_COLOUR, open_figure, write
+from pipeline.figures.canvas import WINDOW_COLOUR, write
 from pipeline.figures.panels import draw_input, input_label, say_instead
-from pipeline.figures.samples import MOST_ROWS, draw_head
+from pipeline.figures.samples import FEW, MOST_ROWS, draw_head, open_rows, rows_below
 from pipeline.gramian.fields import decoded
 from pipeline.gramian.report import parse_gramian
 from pipeline.statistics import USABLE
@@ -22,17 +22,19 @@ UNITS = {"second": "[s]", "sample": "step", "window": "[parts of the window]"}
 def draw_explanation(store: Store, sample: int, path: Path) -> None:
     """Signal and field of every channel of one sample, a row each; times rise to right and up."""
     spec = parse_gramian(store)
-    rows = min(len(store.channels), MOST_ROWS)
-    with open_figure(path, rows, 2, (5.6, 2.2 * rows + 0.3)) as axes:
-        for channel, (signal, field) in enumerate(axes):
+    count = min(len(store.channels), MOST_ROWS)
+    size = 5.6, 2.2 if count <= FEW else 1.8
+    with open_rows(path, count, 2, size) as rows:
+        for channel, (signal, field) in enumerate(rows):
             draw_input(signal, store, sample, channel)
             if isinstance(spec.range, tuple) and "inputs" in store.columns:
                 for end in spec.range:
                     signal.axhline(end, lw=0.8, ls="--", color=WINDOW_COLOUR)
             write(signal.set_ylabel, input_label(store, channel), f"channel {channel}")
             _field(field, store, sample, channel)
-        axes[0, 1].set_title(f"{spec.name}, {spec.pixels} x {spec.pixels}")
-        draw_head(axes[0, 0], store, sample)
+        for row in rows[:: rows_below(count)]:
+            row[1].set_title(f"{spec.name}, {spec.pixels} x {spec.pixels}")
+        draw_head(rows[0, 0], store, sample)
 
 
 def _field(axes: Any, store: Store, sample: int, channel: int) -> None:

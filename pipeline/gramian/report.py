@@ -11,10 +11,10 @@ from pi_cache.errors import InvalidSpec
 from pi_cache.reader import Store
 from pi_cache.specs import GramianSpec, Status
 from pipeline.gramian.fields import decoded, outside, real_values
-from pipeline.reports.coverage import coverage
+from pipeline.reports.coverage import coverage, flat_warnings
 from pipeline.reports.explain import label_name
 from pipeline.reports.inputs import input_warnings
-from pipeline.reports.text import report_lines
+from pipeline.reports.text import WIDTH, report_lines
 from pipeline.reports.windows import window_facts, window_line, window_warnings
 from pipeline.statistics import USABLE
 
@@ -76,8 +76,8 @@ def facts_of(store: Store) -> dict[str, Any]:
     }
 
 
-def fact_lines(facts: Mapping[str, Any]) -> list[str]:
-    """The facts of a store, for people."""
+def fact_lines(facts: Mapping[str, Any], width: int = WIDTH) -> list[str]:
+    """The facts of a store, for people. width: see `report_lines`."""
     spec = GramianSpec.from_dict(facts["gramian"])
     status = ", ".join(f"{count:,} {name}" for name, count in facts["status"].items())
     unit = facts["unit"]
@@ -88,7 +88,8 @@ def fact_lines(facts: Mapping[str, Any]) -> list[str]:
         "samples": [f"{facts['samples']:,}: {status}"],
         "fields": [", ".join(facts["fields"])],
         "axes": [
-            f"time and other_time, {facts['extent']:g} {unit}s in cells of {facts['cell_width']:g}"
+            f"time and other_time, {facts['extent']:g} {unit}s in cells of"
+            f" {facts['cell_width']:.4g}"
             if unit != "window"
             else f"time and other_time, as parts of a window: cells of 1/{spec.pixels}"
         ],
@@ -100,7 +101,7 @@ def fact_lines(facts: Mapping[str, Any]) -> list[str]:
     told = {name: facts[name] for name in ("problems", "windows", "inputs")}
     return [
         *(f"{name:<20} {line}" for name, texts in lines.items() for line in texts),
-        *report_lines(told),
+        *report_lines(told, width),
     ]
 
 
@@ -121,11 +122,12 @@ def warnings_of(facts: Mapping[str, Any]) -> list[str]:
             f" {facts['clipped_samples']:,} samples lie outside {low:g}..{high:g}, and are clipped"
             + many
         )
-    if facts["flat_channels"]:
-        lines.append(
-            f"{facts['flat_channels']:,} channels are constant: nothing is to be seen in them"
-        )
-    return [*lines, *input_warnings(facts["inputs"]), *window_warnings(facts["windows"])]
+    return [
+        *lines,
+        *flat_warnings(facts["flat_channels"]),
+        *input_warnings(facts["inputs"]),
+        *window_warnings(facts["windows"]),
+    ]
 
 
 def explain_sample(

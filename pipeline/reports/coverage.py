@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from pi_cache.commands.table import printable
 from pi_cache.errors import InvalidSpec
 from pi_cache.reader import Store
 from pi_cache.specs import ImageSpec
+from pipeline.reach import without
 from pipeline.reports.inputs import input_facts, input_warnings
 from pipeline.reports.suggestion import joined, suggest_window, window_options
+from pipeline.reports.units import percent
 from pipeline.reports.windows import window_counts, window_warnings
 
 LITTLE = 0.5
@@ -159,42 +162,88 @@ def empty_parts(channels: Sequence[Mapping[str, Any]], spec: ImageSpec) -> dict[
     return found
 
 
-def warnings_of(facts: dict[str, Any]) -> list[str]:
-    """What a user should know before using the store, worst first; empty when all is well."""
+def warnings_of(
+    facts: Mapping[str, Any], told: Mapping[str, Sequence[tuple[float, float]]] | None = None
+) -> list[str]:
+    """What a user should know before using the store, worst first; empty when all is well.
+
+    told: parts of an axis, by axis, of which it was told before that they hold no point.
+    """
     lines = []
     unusable = {name: n for name, n in facts["status"].items() if name != "OK"}
     if unusable:
         listed = ", ".join(f"{n} {name}" for name, n in unusable.items())
         lines.append("; ".join([f"{listed}: not delivered to training", *problem_lines(facts, 3)]))
-    lines += _window_warnings(facts) if "points" in facts else []
-    if facts["flat_channels"]:
-        lines.append(
-            f"{facts['flat_channels']} channels are constant: nothing is to be seen in them"
-        )
-    return [*lines, *input_warnings(facts["inputs"]), *window_warnings(facts["windows"])]
+    lines += _window_warnings(facts, told or {}) if "points" in facts else []
+    return [
+        *lines,
+        *flat_warnings(facts["flat_channels"]),
+        *input_warnings(facts["inputs"]),
+        *window_warnings(facts["windows"]),
+    ]
 
 
-def _window_warnings(facts: dict[str, Any]) -> list[str]:
+def flat_warnings(channels: int | None) -> list[str]:
+    """channels: that are constant, counted in each sample; None where they were not counted."""
+    if not channels:
+        return []
+    return [f"{channels:,} channels, counted in each sample, are constant: they show nothing"]
+
+
+def _window_warnings(
+    facts: Mapping[str, Any], told: Mapping[str, Sequence[tuple[float, float]]]
+) -> list[str]:
     """What the window of the images leaves out, and what of it is of no use."""
-    lines = []
     inside = facts["points_inside"]
     if inside is not None and inside < LITTLE:
-        ranges = facts["birth_range"], facts["persistence_range"]
-        lines.append(
-            f"the window (birth {joined(ranges[0])}, persistence {joined(ranges[1])}) holds "
-            f"{inside:.0%} of the points and {facts['persistence_inside']:.0%} of the persistence"
-        )
-        if (fit := facts["suggested"]) is not None:
-            options = window_options(fit["birth_range"], fit["persistence_range"])
-            lines[-1] += f"; on each axis 99 % of the points lie in {options}"
-    lines += [] if inside is not None and inside < LITTLE else _few_inside(facts["channels"])
-    lines += empty_lines(facts["empty_parts"] or {})
+        lines = [_little_line(facts), *_unit_lines(facts["inputs"])]
+    else:
+        lines = _few_inside(facts["channels"])
+    lines += empty_lines(_untold(facts["empty_parts"] or {}, told))
     if facts["faint_images"]:
         lines.append(
-            f"{facts['faint_images']} images are faint (under a millionth of the brightest): "
+            f"{facts['faint_images']:,} images are faint (under a millionth of the brightest): "
             "divided by their own maximum they show points outside the window; see --floor"
         )
     return lines
+
+
+def _little_line(facts: Mapping[str, Any]) -> str:
+    """How little the window shows, and one that shows more."""
+    birth, persistence = (joined(facts[f"{axis}_range"]) for axis in ("birth", "persistence"))
+    shares = percent(facts["points_inside"]), percent(facts["persistence_inside"])
+    line = (
+        f"the window (birth {birth}, persistence {persistence}) holds {shares[0]} of the points"
+        f" and {shares[1]} of the persistence"
+    )
+    if (fit := facts["suggested"]) is None:
+        return line
+    options = window_options(fit["birth_range"], fit["persistence_range"])
+    return f"{line}; on each axis 99 % of the points lie in {options}"
+
+
+def _unit_lines(inputs: Sequence[Mapping[str, Any]] | None) -> list[str]:
+    """That no window is for channels of different units."""
+    units = list(dict.fromkeys(fact["unit"] for fact in inputs or ()))
+    if len(units) < 2 or "" in units:
+        return []
+    return [
+        f"channels are in {', '.join(units[:-1])} and {units[-1]}, and there is one window for all:"
+        " scale=fitted:minmax brings them to one range, or take channels of one unit"
+    ]
+
+
+def _untold(
+    parts: Mapping[str, Any], told: Mapping[str, Sequence[tuple[float, float]]]
+) -> dict[str, dict[str, Any]]:
+    """Empty parts of axes without those of which it was told before."""
+    left = {}
+    for axis, found in parts.items():
+        rest = found["parts"]
+        for known in told.get(axis, ()):
+            rest = [piece for low, high in rest for piece in without((low, high), known)]
+        left[axis] = {**found, "parts": rest}
+    return left
 
 
 def _few_inside(channels: Sequence[Mapping[str, Any]] | None) -> list[str]:
@@ -206,7 +255,7 @@ def _few_inside(channels: Sequence[Mapping[str, Any]] | None) -> list[str]:
     number = "1 channel" if len(few) == 1 else f"{len(few)} channels"
     return [
         f"the window holds less than {LITTLE:.0%} of the points of {number}, least of"
-        f" {worst['name']}: {worst['points_inside']:.0%}"
+        f" {worst['name']}: {percent(worst['points_inside'])}"
     ]
 
 
@@ -233,6 +282,7 @@ def _share_text(value: float) -> str:
     return "half" if round(100 * value) == 50 else f"{value:.0%}"
 
 
-def problem_lines(facts: dict[str, Any], most: int | None = None) -> list[str]:
+def problem_lines(facts: Mapping[str, Any], most: int | None = None) -> list[str]:
     """The first problems of a store, each with the id of its sample."""
-    return [f"{name}: {message}" for name, message in list(facts["problems"].items())[:most]]
+    named = list(facts["problems"].items())[:most]
+    return [printable(f"{name}: {message}") for name, message in named]

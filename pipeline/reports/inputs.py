@@ -21,12 +21,16 @@ MANY_CLIPPED = 0.01
 
 
 def input_facts(store: Store) -> list[dict[str, Any]] | None:
-    """Statistics of each channel of signals as they were filtered, None where not counted.
+    """Statistics of each channel of signals as they were filtered; None where not counted.
+
+    Of other samples nothing is.
 
     min, max, mean, std: of the values of usable samples, in `unit`; std over all values. flat: the
     share of these samples in which the channel is constant. clipped_low, clipped_high: the share of
     values that are clipped, see CLIPPED_RULE. missing: the share of NaN among all that was read.
     """
+    if store.spec.source.sample != "signal":
+        return []
     seen = store.manifest.statistics.get("inputs")
     if seen is None or seen["samples"] != store.samples:
         return None
@@ -46,6 +50,8 @@ def _values(seen: Mapping[str, Any], channel: int) -> dict[str, Any]:
         return {**dict.fromkeys(names), "missing": missing}
     (low, at_low), (high, at_high) = seen["lowest"][channel], seen["highest"][channel]
     mean, deviation = mean_and_deviation(count, seen["total"][channel], seen["squares"][channel])
+    if low == high:
+        mean, deviation = low, 0.0  # without the rounding of a mean
     flat = seen["flat"][channel] / seen["windows"]
     found = (low, high, mean, deviation, flat, at_low / count, at_high / count)
     return {**dict(zip(names, found, strict=True)), "missing": missing}

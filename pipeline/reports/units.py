@@ -1,4 +1,4 @@
-"""Units of the values that a store was made of, and of births and persistences."""
+"""Units of the values that a store was made of, of births and persistences; shares in percent."""
 
 from __future__ import annotations
 
@@ -39,3 +39,13 @@ def with_unit(name: str, unit: str) -> str:
     if unit == SCALED:
         return f"{name} ({SCALED})"
     return f"{name} [{unit}]" if unit else name
+
+
+def percent(value: float | None) -> str:
+    """A share that is not quite none or all never reads as that."""
+    if value is None:
+        return "-"
+    if value in (0, 1):
+        return f"{value:.0%}"
+    text = f"{value:.1%}"
+    return {"0.0%": "<0.1%", "100.0%": ">99.9%"}.get(text, text)

@@ -107,9 +107,10 @@ def window_warnings(facts: Mapping[str, Any] | None) -> list[str]:
     most = max(missing.values(), key=len)
     several = "1 subject has" if len(missing) == 1 else f"{len(missing)} subjects have"
     first = next(subject for subject, names in missing.items() if names is most)
+    lacking = f"{len(most)} of {len(facts['classes'])}"
     return [
-        f"{several} no window of some classes, {first} of {len(most)} of"
-        f" {len(facts['classes'])}: a fold that leaves such a subject out is not tested on them"
+        f"{several} no window of some classes, subject {first} of {lacking}: a fold that leaves"
+        " such a subject out is not tested on them"
     ]
 
 

@@ -217,6 +217,7 @@ def make_source(opening: Opening, scaling: Scaling | None, found: Listing) -> So
             hashes=np.frombuffer(b"".join(found.hashes), np.uint8).reshape(-1, 32),
             token=opening.token,
             memory=reader_memory(opening, found),
+            seconds=np.array([opening.seconds[k] for k in range(len(recordings))]),
         ),
         label_names=tuple(facts.labels[code] for code in facts.classes),
         groups=[subjects[owner] for owner in owners.tolist()],

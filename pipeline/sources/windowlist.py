@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 import uuid
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -35,7 +36,8 @@ class Alike:
 class Opening:
     """One opening of a source: its recordings, how they are cut, and what each is called.
 
-    names, splits: by recording. token: of this opening alone, see read_series.
+    names, splits: by recording. token: of this opening alone, see read_series. seconds: that
+    reading each recording took, by position; of one that was kept already, that it took first.
     """
 
     recordings: Recordings
@@ -43,6 +45,7 @@ class Opening:
     names: Sequence[str]
     splits: Sequence[str]
     token: str = field(default_factory=lambda: uuid.uuid4().hex)
+    seconds: dict[int, float] = field(default_factory=dict)
 
     @property
     def where(self) -> str:
@@ -60,7 +63,11 @@ class Opening:
 
     def series(self, position: int) -> Series:
         """The series of one recording. Raises SourceError."""
-        return read_series(self.recordings, position, self.spec, self.token)
+        start = time.perf_counter()
+        series = read_series(self.recordings, position, self.spec, self.token)
+        spent = time.perf_counter() - start
+        self.seconds[position] = max(self.seconds.get(position, 0.0), spent)
+        return series
 
     def cuts(self, positions: Iterable[int]) -> Iterator[tuple[int, Series, Cut]]:
         """Position, series and windows of each of these recordings, read when its turn comes."""

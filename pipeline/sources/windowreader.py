@@ -107,7 +107,7 @@ class WindowReader:
 
     owners, starts: (n,) the entry of each, and its first value in the series of that. hashes:
     (n, 32) uint8, the digest of each when it was listed. token: see read_series. memory: bytes that
-    reading takes at most, about.
+    reading takes at most, about. seconds: that reading each recording takes, about.
     """
 
     recordings: Recordings
@@ -119,6 +119,7 @@ class WindowReader:
     hashes: np.ndarray
     token: str
     memory: int
+    seconds: np.ndarray
 
     def read(self, position: int) -> np.ndarray:
         """One window (T, C). Raises SourceError where it is another than was listed."""
@@ -155,16 +156,41 @@ class WindowReader:
     def read_together(self) -> None:
         """Windows lie in several recordings."""
 
+    def kept_from(self) -> int:
+        """The first window from which on this process keeps all recordings; their number for none.
+
+        Recordings are listed in order, and those that were listed last are kept.
+        """
+        used, first = np.unique(self.owners, return_index=True)
+        kept = len(self.owners)
+        for owner, position in zip(used[::-1].tolist(), first[::-1].tolist(), strict=True):
+            if not isinstance(_KEPT.get(_key(self.recordings, owner, self.token)), Series):
+                break
+            kept = position
+        return kept
+
+    def seconds_of_workers(self, shard_windows: int, workers: int) -> float:
+        """Seconds that workers take together to read the recordings of their shards, about.
+
+        Each of them reads a recording once, as long as it has shards with windows of it: so many
+        workers read a recording as it has shards, and at most all.
+        """
+        used, first, count = np.unique(self.owners, return_index=True, return_counts=True)
+        shards = (first + count - 1) // shard_windows - first // shard_windows + 1
+        return float((self.seconds[used] * np.minimum(shards, workers)).sum())
+
     def slice(self, start: int, stop: int) -> Self:
         """The windows start..stop, with their recordings alone."""
         used, owners = np.unique(self.owners[start:stop], return_inverse=True)
-        recordings = self.recordings
+        recordings, seconds = self.recordings, self.seconds
         if len(used):
             entries = [recordings.entries[k] for k in used.tolist()]
             recordings = replace(recordings, entries=entries, notes=())
+            seconds = seconds[used]
         return replace(
             self,
             recordings=recordings,
+            seconds=seconds,
             owners=owners,
             starts=self.starts[start:stop],
             hashes=self.hashes[start:stop],

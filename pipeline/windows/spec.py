@@ -186,7 +186,7 @@ Amounts = Mapping[str, Callable[[str], Any] | None]
 
 
 def _as_amount(text: str, amounts: Amounts) -> str:
-    """The rule whose amount a text is, as a hint: somebody who writes minmax means fitted:minmax."""
+    """The rule whose amount a text is, as a hint: minmax may mean fitted:minmax."""
     for name, parse in amounts.items():
         if parse is not None and not text[:1].isdigit():
             with suppress(ValueError):

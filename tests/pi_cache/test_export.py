@@ -6,6 +6,10 @@ import errno
 import hashlib
 import io
 import json
+import os
+import socket
+import subprocess
+import sys
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -110,6 +114,14 @@ def test_an_id_of_two_lines_is_no_line(tmp_path: Path) -> None:
     assert names == ["one", "two\nlines", "three"]
 
 
+@pytest.mark.parametrize("end", ["\n", "\r", "\x0b", "\x1c", "\x85", "\u2028"])
+def test_an_id_that_ends_a_line_is_no_line(end: str, tmp_path: Path) -> None:
+    """What `str.splitlines`, by which the list is read, takes for an end."""
+    store = make_people(tmp_path / "c", ["one", f"two{end}", "three"])
+    with pytest.raises(InvalidSpec, match=r"ids.txt has a line a sample, and 'two"):
+        to_npy(store, tmp_path / "x")
+
+
 def test_nothing_to_export(tmp_path: Path) -> None:
     store = make_people(tmp_path, ["a", "b"], status=[2, 4])
     with pytest.raises(InvalidSpec, match="none of 2 samples is OK"):
@@ -195,6 +207,27 @@ def test_another_folder_is_left_as_it_is(store: Store, tmp_path: Path) -> None:
     with pytest.raises(AlreadyPublished, match=r"is not empty, it holds mine.txt"):
         to_npy(store, tmp_path)
     assert content(tmp_path) == {"mine.txt": b"mine"}
+
+
+def test_a_file_whose_name_has_a_number_is_no_leftover(store: Store, tmp_path: Path) -> None:
+    """It would be swept away, as what a killed writer left is."""
+    (tmp_path / "scan.2024.png").write_text("mine")
+    os.utime(tmp_path / "scan.2024.png", (0, 0))
+    with pytest.raises(AlreadyPublished, match=r"is not empty, it holds scan.2024.png"):
+        to_npy(store, tmp_path)
+    assert content(tmp_path) == {"scan.2024.png": b"mine"}
+
+
+def test_what_killed_writers_left_goes_at_the_end(store: Store, tmp_path: Path) -> None:
+    """It lies in a folder of the user, beside the files, and may be as large as they are."""
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    host, token = socket.gethostname(), "0123456789abcdef"
+    (tmp_path / f"{host}.{dead.pid}.{token}").write_bytes(b"part")
+    running = tmp_path / f"{host}.{os.getpid()}.{token}"
+    running.write_bytes(b"of a writer that runs")
+    to_npy(store, tmp_path)
+    assert running.exists() and len(list(tmp_path.glob(f"*.{token}"))) == 1
 
 
 def test_another_export_is_left_as_it_is(store: Store, tmp_path: Path) -> None:

@@ -331,9 +331,10 @@ def test_sweep_removes_what_dead_writers_left(tmp_path: Path) -> None:
     host = socket.gethostname()
     dead = subprocess.Popen([sys.executable, "-c", ""])
     dead.wait()
-    old = [f"{host}.{dead.pid}.aa", f"elsewhere.{os.getpid()}.aa"]
-    kept = [f"{host}.{os.getpid()}.ab", "file"]
-    young = [f"{host}.{dead.pid}.bb", f"elsewhere.{dead.pid}.bb"]
+    a, b = "a" * 16, "b" * 16
+    old = [f"{host}.{dead.pid}.{a}", f"elsewhere.{os.getpid()}.{a}"]
+    kept = [f"{host}.{os.getpid()}.{a}", "file", "scan.2024.png", f"{host}.{dead.pid}.jpg"]
+    young = [f"{host}.{dead.pid}.{b}", f"elsewhere.{dead.pid}.{b}"]
     for name in old + kept + young:
         (tmp_path / name).write_bytes(b"")
     for name in old + kept:
@@ -341,6 +342,8 @@ def test_sweep_removes_what_dead_writers_left(tmp_path: Path) -> None:
     files.sweep(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(kept + young)
     files.sweep(tmp_path / "absent")
+    files.sweep(tmp_path, older=0)
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(kept)
 
 
 def test_a_name_that_is_taken_and_freed_is_linked_again(

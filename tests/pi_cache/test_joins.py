@@ -113,7 +113,7 @@ def test_only_common_counts_what_it_leaves_out(tmp_path: Path, rows: Store) -> N
     }
     assert "other leaves out no partner 1" in repr(joined)
     stranger = Arrays(["x", "y"])
-    with pytest.raises(MismatchedStores, match=r"own lacks 24 of the 24 .* limit$"):
+    with pytest.raises(MismatchedStores, match=r"own lacks 24 of the 24 .* options$"):
         open_together({"rows": rows, "own": stranger}, only_common=True)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import pi_cache.mapping
 import pi_cache.reader
 from pi_cache import Store, open_store
 from pi_cache.errors import CorruptStore, InvalidSpec
@@ -148,6 +149,24 @@ def test_a_forked_process_reads_the_same(tmp_path: Path) -> None:
         same = np.array_equal(store.take(NAME, np.arange(len(store))), truth)
         os._exit(0 if same else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+def test_advice_that_the_system_refuses_is_no_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where it is short of memory, or knows no such advice."""
+    store, asked = make(tmp_path, 70), []
+
+    def refuse(*arguments: int) -> int:
+        asked.append(arguments)
+        return -1
+
+    functions = pi_cache.mapping._functions() | {"madvise": refuse}
+    monkeypatch.setattr(pi_cache.mapping, "_functions", lambda: functions)
+    rows = np.array([69, 0, 5])
+    store.ahead(NAME, rows)
+    np.testing.assert_array_equal(store.take(NAME, rows), rows_of(70, "uint8")[rows])
+    assert len(asked) > len(rows)
 
 
 def test_only_mapped_forms_fit(tmp_path: Path) -> None:

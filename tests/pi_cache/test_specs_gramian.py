@@ -106,8 +106,10 @@ def test_a_size_that_does_not_fit_is_refused(
 
 def test_a_store_needs_signals_and_a_size() -> None:
     images = SOURCE.replace(sample="image")
-    with pytest.raises(InvalidSpec, match=r"are of signals, not of images; gramian\.size must"):
+    with pytest.raises(InvalidSpec, match=r"are of signals, not of images$"):
         StoreSpec(source=images, gramian=GramianSpec())
+    with pytest.raises(InvalidSpec, match=r"gramian\.size must be settled"):
+        StoreSpec(source=SOURCE, gramian=GramianSpec())
     with pytest.raises(InvalidSpec, match="cannot be imported"):
         SPEC.replace(origin=OriginSpec(format="npy"))
     with pytest.raises(InvalidSpec, match="size is not settled"):

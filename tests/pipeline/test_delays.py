@@ -115,6 +115,17 @@ def slow_false_share(signal: np.ndarray, delay: int, dimension: int, theiler: in
     return false / points
 
 
+@pytest.mark.parametrize("power", [-1060, 1023])
+def test_the_unit_of_a_signal_does_not_matter(power: int) -> None:
+    """Neither do values near the largest and the smallest that there are."""
+    steps = np.rint(sines(40, 3, noise=0.1) * 2000) / 4096  # whole steps, so that no bit is lost
+    for rule in DELAY_RULES.values():
+        near, far = (rule(windows, LONGEST) for windows in (steps, np.ldexp(steps, power)))
+        np.testing.assert_array_equal(far.numbers, near.numbers)
+    near, far = (by_false_neighbours(each, 10, 4) for each in (steps, np.ldexp(steps, power)))
+    np.testing.assert_array_equal(far.curves, near.curves)
+
+
 @pytest.mark.parametrize("levels", [0, 3])
 def test_mutual_information_is_that_of_the_definition(levels: int) -> None:
     rng = np.random.default_rng(2)

@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from pi_cache import catalogue
+from pi_cache.comparison import compare
 from pi_cache.errors import InvalidSpec, SourceError
 from pi_cache.reader import open_store
 from pipeline.delays.choice import Choices
@@ -198,6 +200,7 @@ def refusal(words: list[str]) -> str:
     [
         (["--channels", "x"], "no channel x; there are channel0, channel1"),
         (["--split", "test"], "not chosen on split 'test'"),
+        (["--like", "3f2a"], "both name samples: give one of the two"),
         (["--dimension-rule", "giotto"], "give giotto for both"),
         (["--delay-rule", "autocorrelation", "--max-delay", "2"], "have none up to 2"),
         (["--delay-rule", "half-period"], "Invalid value for '--delay-rule'"),
@@ -213,6 +216,34 @@ def test_no_options_are_printed_where_no_number_was_found(signals: str) -> None:
     assert done.returncode == 1, done.stderr
     assert "no delay was found" in done.stderr and "Traceback" not in done.stderr
     assert done.stdout.startswith("channel") and "options" not in done.stdout
+
+
+def test_channels_are_named_once(signals: str) -> None:
+    words = ["pipeline", "delays", signals, "--sample", "signal", "--delay-rule", "quarter-period"]
+    for given, expected in (("channel1, channel1", ["channel1"]), ("", ["channel0", "channel1"])):
+        table = run([*words, "--channels", given]).stdout.splitlines()
+        assert [line.split()[0] for line in table] == ["channel", *expected, "all", "options"]
+
+
+def test_no_more_is_tried_than_a_window_can_tell(signals: str) -> None:
+    part = training_part(source_of(signals))
+    assert Limits.of(part).longest == 40
+    assert Limits.of(part, 10**9, highest=10**9) == Limits(longest=159, highest=159)
+
+
+def test_a_delay_that_is_too_long_is_named(signals: str) -> None:
+    part = training_part(source_of(signals))
+    found = find_embedding(part, 150, "false-nearest-neighbours", Limits.of(part))
+    with pytest.raises(SourceError, match=r"too short for a delay of 150: .*has 160 samples"):
+        found.numbers()
+
+
+def test_seconds_are_told_where_all_windows_have_one_rate(signals: str) -> None:
+    data = source_of(signals)
+    for rates, expected in ([50] * 20, 50.0), ([50] * 19 + [100], None):
+        ids = [f"a@{k:06d}+160@{rate}Hz" for k, rate in enumerate(rates)]
+        assert training_part(replace(data, ids=ids, id_form="windows")).rate == expected
+    assert training_part(replace(data, ids=ids)).rate is None, "nothing says that ids name windows"
 
 
 def test_images_have_no_delay() -> None:
@@ -243,6 +274,14 @@ def test_rules_become_numbers_and_find_the_store_of_the_numbers(
     numbers = ["--embedding-delay", str(delay), "--embedding-dimension", str(dimension)]
     again = run_json([*base, *numbers, *end])
     assert again["key"] == first["key"] and again["found"]
+    shown = run(["pi-cache", "show", first["path"]]).stdout
+    assert f"embedding   delay number {delay}, rule quarter-period" in shown
+    other = run_json([*base, *numbers, "--cache", str(tmp_path / "other"), "--json"])
+    assert "embedding" not in open_store(other["path"]).attributes
+    entries = [catalogue.read_entry(Path(each["path"])) for each in (first, other)]
+    compared = compare(*entries)
+    assert compared.beside.keys() == {"notes.embedding"}
+    assert compared.verdict == "the numbers are the same: what differs is notes"
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from pi_cache.axes import cell_width, lower_edges
-from pi_cache.reader import Store
-from pi_cache.specs import DiagramSpec, ImageSpec
+from pi_cache.reader import Store, open_store
+from pi_cache.specs import DiagramSpec, GramianSpec, ImageSpec
+from pipeline.build import build, build_gramian
 from pipeline.figures import (
     MOST_ROWS,
     PictureNotDrawn,
@@ -20,8 +21,11 @@ from pipeline.figures import (
     draw_report,
     shown_range,
 )
+from pipeline.gramian.figures import draw_explanation as draw_fields
 from pipeline.reports.suggestion import LOOKED_AT
 from pipeline.reports.units import input_of
+from pipeline.sources import open_source
+from pipeline.sources.arrays import from_arrays
 from tests.pipeline.test_report import made, run
 
 pytest.importorskip("matplotlib")
@@ -184,6 +188,33 @@ def test_titles_without_letters_in_any_font_are_numbers(
     assert [title(figure) for figure in figures[:3]] == titles[1:]
 
 
+def test_names_without_letters_in_any_font_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipeline.figures.canvas.FONTS", ("DejaVu Sans", "No Such Font"))
+    signals = np.random.default_rng(5).random((2, 30))
+    store = made(tmp_path, signals, sample="signal", ids=["plain", "고양이"])
+    talk = [
+        run(*words, "--png", str(tmp_path / "x.png"), "--cache", str(tmp_path)).stderr
+        for words in (("explain", store.key, "0"), ("explain", store.key, "1"))
+    ]
+    assert "note: " not in talk[0]
+    assert "no installed font has the letters of 고양이" in talk[1]
+    assert "install one of No Such Font" in talk[1]
+
+
+def test_a_window_of_which_no_name_can_be_drawn_has_its_number_once(
+    tmp_path: Path, figures: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipeline.figures.canvas.FONTS", ("DejaVu Sans",))
+    (tmp_path / "김.csv").write_text("x,who\n" + "".join(f"{k % 7},사람\n" for k in range(30)))
+    options = {"window": "10", "step": "10", "rate": "10", "values": "x", "subject": "who"}
+    source = open_source(f"table:{tmp_path / '김.csv'}", **options)
+    report = build(source, DiagramSpec(), ImageSpec(pixels=5), root=tmp_path)
+    draw_explanation(open_store(report.path), 1, tmp_path / "x.png")
+    assert figures[0].get_suptitle() == "sample 1\nfrom 1 s"
+
+
 def test_long_ids_are_shortened(tmp_path: Path, figures: list[Any]) -> None:
     ids = ["folder/" * 9 + "end.png"]
     store = made(tmp_path, np.eye(1, 9), sample="signal", ids=ids)
@@ -234,5 +265,46 @@ def test_a_gallery_shows_different_labels(
 @pytest.mark.slow
 def test_a_picture_of_many_channels_has_an_end(tmp_path: Path, figures: list[Any]) -> None:
     data = np.random.default_rng(5).random((1, 30, MOST_ROWS + 5))
-    draw_explanation(made(tmp_path, data, sample="signal"), 0, tmp_path / "x.png")
+    store = made(tmp_path, data, sample="signal")
+    draw_explanation(store, 0, tmp_path / "x.png")
     assert len(figures[0].axes) == 3 * MOST_ROWS
+    assert figures[0].get_supxlabel() == f"the first {MOST_ROWS} of {MOST_ROWS + 5} channels"
+
+
+def test_gramian_fields_of_many_channels_fit_a_page(tmp_path: Path, figures: list[Any]) -> None:
+    signals = np.random.default_rng(5).random((1, 20, 16))
+    report = build_gramian(
+        from_arrays(signals, sample="signal"), GramianSpec(size=6), root=tmp_path
+    )
+    draw_fields(open_store(report.path), 0, tmp_path / "x.png")
+    width, height = figures[0].get_size_inches()
+    assert 0.5 < width / height < 2
+    named = [axes for axes in figures[0].axes if axes.get_ylabel().startswith("channel")]
+    assert sorted(int(axes.get_ylabel()[7:]) for axes in named) == list(range(16))
+    titles = [axes.get_title() for axes in figures[0].axes if axes.get_title()]
+    assert titles.count("GASF, 6 x 6") == 2, "above each of two columns"
+
+
+def test_a_page_says_what_is_left_out_of_it(
+    tmp_path: Path, figures: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, most in (("MOST_CHANNELS", 2), ("MOST_SUBJECTS", 1), ("MOST_CLASSES", 1)):
+        monkeypatch.setattr(f"pipeline.figures.page.{name}", most)
+    rows = "".join(f"{k % 7},{k % 5},{k % 3},{k // 10},{k // 20}\n" for k in range(40))
+    (tmp_path / "a.csv").write_text("x,y,z,what,who\n" + rows)
+    source = open_source(
+        f"table:{tmp_path / 'a.csv'}",
+        **{"window": "10", "step": "10", "rate": "10", "values": "x,y,z"},
+        **{"label": "what", "subject": "who"},
+    )
+    report = build(source, DiagramSpec(), ImageSpec(pixels=5), root=tmp_path)
+    draw_report(open_store(report.path), tmp_path / "x.png")
+    labels = {text for axes in figures[0].axes for text in (axes.get_xlabel(), axes.get_ylabel())}
+    assert {
+        "the first 2 of 3 channels",
+        "the first 1 of 2 subjects",
+        "the first 1 of 4 classes",
+    } <= labels
+    titles = [axes.get_title() for axes in figures[0].axes]
+    assert any("windows by subject and class: 4 with the status OK" in text for text in titles)
+    assert figures[0].get_suptitle() == f"store {report.manifest.key[:12]}: table"

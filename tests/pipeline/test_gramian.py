@@ -121,6 +121,27 @@ def test_a_flat_channel_counts_as_zero(value: float) -> None:
     assert (gramian_fields(alternating, spec(6, range="segments")) == -1).all()
 
 
+@pytest.mark.parametrize(("length", "size"), [(90, 7), (600, 64), (100, 64), (100, 10)])
+def test_segments_that_differ_by_rounding_are_flat(length: int, size: int) -> None:
+    """Their sums are rounded each in its own way: that is no signal from -1 to 1."""
+    flat = np.repeat([[7.1], [0.1], [9.80665], [1e308], [-3e-310]], length, axis=1)
+    assert (gramian_fields(flat, spec(size, range="segments")) == -1).all()
+    assert (gramian_fields(flat, spec(size, "difference", range="segments")) == 0).all()
+    if length % size == 0:
+        waves = np.sin(np.arange(length) * 2 * np.pi * size / length)
+        assert (gramian_fields(waves + 0.1, spec(size, range="segments")) == -1).all()
+    small = 1 + 1e-9 * np.linspace(0, 1, length)  # and one part in a billion is none
+    assert np.ptp(reduced(small, spec(size, range="segments"))) == 2
+
+
+def test_segments_of_the_largest_values(rng: np.random.Generator) -> None:
+    """Their sums do not overflow."""
+    signal = rng.choice([-1e308, 1e308], size=90)
+    field = gramian_fields(signal, spec(7, range="segments"))
+    expected = gramian_fields(np.sign(signal), spec(7, range="segments"))
+    np.testing.assert_allclose(field, expected, atol=1e-12)
+
+
 def test_a_flat_channel_has_a_place_in_a_given_range() -> None:
     field = gramian_fields(np.full(6, 0.5), spec(3, range=(-1, 1)))
     np.testing.assert_allclose(field, math.cos(2 * math.acos(0.5)))

@@ -239,7 +239,8 @@ def test_windows_of_other_lengths(tmp_path: Path, rng: np.random.Generator) -> N
 @pytest.mark.parametrize(
     ("values", "spec", "message"),
     [
-        (np.zeros((2, 9, 9, 1)), GRAMIAN, "are of signals, not of images"),
+        (np.zeros((2, 9, 9, 1)), GRAMIAN, "are of signals, not of images$"),
+        (np.zeros((2, 9, 9, 1)), GramianSpec(), "are of signals, not of images$"),
         (windows(2 + LOST), GramianSpec(size=31), "at most the 30 samples of a window, got 31"),
         (np.zeros((2, 1025, 1)), GramianSpec(), "at most 1024 a side; name a --size"),
     ],
@@ -372,8 +373,9 @@ def test_the_spec_of_persistence_images_names_the_samples(cache: Path) -> None:
     words[1:3] = ["--like", pis[:9]]
     document = json.loads(run(["pipeline", *words]).stdout)
     assert (document["key"], document["found"]) == (gasf, True)
-    both = run(["pipeline", *words, "--spec", saved])
-    assert "give one of the two" in str(both.exception)
+    for beside in (["--spec", saved], ["digits"]):
+        both = run(["pipeline", *words, *beside])
+        assert "give one of the two" in str(both.exception)
     saved = str(cache / "stores" / gasf / "spec.json")
     words = ["build-gafs", "--spec", saved, "--plan", "--cache", str(cache), "--json"]
     assert json.loads(run(["pipeline", *words]).stdout)["key"] == gasf

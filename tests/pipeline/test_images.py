@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import math
 import tarfile
 import tracemalloc
@@ -20,14 +19,12 @@ from pi_cache.errors import InvalidSpec, SampleError
 from pi_cache.specs import ImageSpec, Status
 from pipeline import images
 from pipeline.images import (
-    WindowStatistics,
     block_of,
     draw,
     normalise,
     quantise,
     render,
     select,
-    window_statistics,
 )
 from pipeline.kernels.path import path_h0
 from tests import naive
@@ -358,14 +355,6 @@ def test_weights_that_overflow_are_refused(
     assert e.value.status == Status.INF
 
 
-def test_statistics_of_large_numbers_are_finite() -> None:
-    spec = ImageSpec(persistence_range=(0, 1.5e308), weight="one")
-    found = window_statistics(select(*ragged([[(0.5, 1e308)] * 3]), spec), spec)
-    total = found + found
-    assert json.dumps([total.persistence, total.persistence_inside], allow_nan=False)
-    assert total.points == 6
-
-
 large = st.floats(-1e308, 1e308)
 
 
@@ -510,31 +499,6 @@ def test_blocks_have_8_mebibytes_at_most_or_one_image() -> None:
     assert block_of(ImageSpec(pixels=128)) == 64
     assert block_of(ImageSpec(pixels=1024)) == 1
     assert block_of(ImageSpec(pixels=1024, precision="float32")) == 2
-
-
-# --- Statistics --------------------------------------------------------------------------------
-
-
-def test_window_statistics_count_what_is_shown() -> None:
-    spec = ImageSpec(threshold=0.1, essential="clip:1")
-    parts = [[(0.5, 0.7), (0.0, 1.0), (-0.5, 0.5), (0.2, 0.25), (0.25, INF)], [(0.5, 3.5)], []]
-    assert window_statistics(select(*ragged(parts), spec), spec) == WindowStatistics(
-        diagrams=3, empty=1, points=5, points_inside=3,
-        persistence=pytest.approx(0.2 + 1 + 1 + 0.75 + 3),
-        persistence_inside=pytest.approx(0.2 + 1 + 0.75),
-    )  # fmt: skip
-
-
-@given(diagrams, diagrams)
-def test_statistics_add_up(one: list, other: list) -> None:
-    spec = ImageSpec()
-    found = [
-        window_statistics(select(*ragged(parts), spec), spec) for parts in (one, other, one + other)
-    ]
-    total = found[0] + found[1]
-    assert total.points == found[2].points
-    assert total.empty == found[2].empty
-    assert total.persistence_inside == pytest.approx(found[2].persistence_inside)
 
 
 # --- Published signals, diagrams and images ----------------------------------------------------

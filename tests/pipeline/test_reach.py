@@ -10,7 +10,7 @@ import pytest
 from pi_cache.specs import DiagramSpec, ImageSpec
 from pipeline.images import render
 from pipeline.reach import Reach, gap_share, known_values, lit_share, outside, window_warnings
-from pipeline.recipes import find_recipe, warnings_for
+from pipeline.recipes import find_recipe, told_parts, warnings_for
 from pipeline.sources.arrays import from_arrays
 
 SUBLEVEL, SUPERLEVEL = DiagramSpec(), DiagramSpec(filtration="superlevel")
@@ -121,9 +121,14 @@ def test_windows_of_another_scale_than_the_recipe_s_are_told() -> None:
     object.__setattr__(windows, "options", {"scale": "none"})
     (line,) = warnings_for(CORRECTED, *given)
     assert line.startswith("this recipe is for values in 0..1, which scale=none does not give")
+    lines = warnings_for(PUBLISHED, windows, PUBLISHED.diagram, PUBLISHED.image)
+    assert not any("can lie in" in line for line in lines), "of such values that is not known"
+    assert told_parts(PUBLISHED, windows, PUBLISHED.diagram, PUBLISHED.image) == {}
     object.__setattr__(windows, "options", {"scale": "published"})
     assert warnings_for(CORRECTED, *given) == []
     first, *_ = warnings_for(PUBLISHED, windows, PUBLISHED.diagram, PUBLISHED.image)
     assert first.endswith("tda-kd-pamap2-corrected is the same without that")
+    told = told_parts(PUBLISHED, windows, PUBLISHED.diagram, PUBLISHED.image)
+    assert told == {"birth": [(-1.0, 0.0)]}
     mended = PUBLISHED.image.replace(grid="regular", birth_range=UNIT)
     assert warnings_for(PUBLISHED, windows, PUBLISHED.diagram, mended) == []

@@ -253,6 +253,7 @@ def test_what_a_recipe_cannot_show_is_said_before_any_work(tmp_path: Path) -> No
         _, talk = told(command, *words, "--recipe", "tda-kd-pamap2")
         assert "no birth can lie in -1..0" in talk
         assert talk.index("tda-kd-pamap2-corrected is the same") < talk.index("no store under")
+        assert talk.count("birth axis") == 2, "its empty half and its gaps, once each"
         _, talk = told(command, *words, "--recipe", "tda-kd-pamap2-corrected")
         assert "warning" not in talk
     text, _ = told("recipes", "tda-kd-pamap2")

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from pi_cache.commands.table import width
 from pi_cache.reader import Store, open_store
 from pi_cache.sampling.windows import Window
 from pi_cache.specs import DiagramSpec, ImageSpec
@@ -24,8 +25,8 @@ from pipeline.reports.coverage import (
     warnings_of,
 )
 from pipeline.reports.inputs import input_facts
-from pipeline.reports.text import percent, report_lines, table
-from pipeline.reports.units import input_names, input_units
+from pipeline.reports.text import report_lines, table, window_table
+from pipeline.reports.units import input_names, input_units, percent
 from pipeline.reports.windows import window_counts
 from pipeline.sources import open_source
 from tests.pipeline.test_report import made, run
@@ -173,17 +174,109 @@ def test_stores_of_earlier_versions_say_not_counted(
     assert channel_coverage(old) is None, "a part of it was counted"
 
 
+def test_of_images_no_values_are_counted(tmp_path: Path, rng: np.random.Generator) -> None:
+    facts = coverage(made(tmp_path, rng.integers(0, 256, (3, 6, 7), dtype=np.uint8)))
+    assert facts["inputs"] == [] and not any("filtered" in line for line in report_lines(facts))
+
+
 def test_a_report_is_one_line_of_json(sisfall: Store, tmp_path: Path) -> None:
     result = run("report", sisfall.key, "--cache", str(tmp_path / "cache"), "--json")
     facts = json.loads(result.stdout)
     assert facts["windows"]["counts"] == [[4, 2], [3, 0]]
     assert {fact["name"] for fact in facts["channels"]} == {"adxl345_x/H0", "itg3200_y/H0"}
     assert facts["inputs"][0]["unit"] == "g"
+    assert "warning: " in result.stderr
 
 
 def test_shares_never_round_to_none_or_all() -> None:
     shown = [percent(value) for value in (None, 0, 1e-6, 0.5, 0.99999, 1)]
     assert shown == ["-", "0%", "<0.1%", "50.0%", ">99.9%", "100%"]
+
+
+def test_a_share_of_the_text_never_rounds_to_none_or_all(sisfall: Store) -> None:
+    facts = coverage(sisfall) | {"points_inside": 0.00001, "persistence_inside": 0.99999}
+    lines = report_lines(facts)
+    assert "points_inside        <0.1%" in lines and "persistence_inside   >99.9%" in lines
+    told = next(line for line in warnings_of(facts) if line.startswith("the window"))
+    assert "holds <0.1% of the points and >99.9% of the persistence" in told
+
+
+def test_channels_of_other_units_have_no_window_in_common(sisfall: Store) -> None:
+    facts = coverage(sisfall) | {"points_inside": 0.1}
+    assert any("channels are in g and deg/s, and there is one" in w for w in warnings_of(facts))
+    alike = [fact | {"unit": "g"} for fact in facts["inputs"]]
+    assert not any("channels are in" in w for w in warnings_of(facts | {"inputs": alike}))
+
+
+def test_what_was_told_of_an_axis_is_not_told_again(sisfall: Store) -> None:
+    part = {"window": [-1, 1], "share": 0.8, "parts": [[-1, 0], [0.4, 1]], "points": [0, 0.4]}
+    facts = coverage(sisfall) | {"empty_parts": {"birth": part}}
+    told = {"birth": [(-1.0, 0.0)]}
+    assert any("80% of the birth axis (-1..0, 0.4..1)" in line for line in warnings_of(facts))
+    assert any("30% of the birth axis (0.4..1)" in line for line in warnings_of(facts, told))
+    part["parts"] = [[-1, 0], [0.8, 1]]
+    assert not any("birth axis" in line for line in warnings_of(facts, told))
+
+
+ABSENT = "and one that nobody has done at all, in many words"
+
+
+def counts_of(subjects: int, classes: int) -> dict[str, Any]:
+    """What is known of windows; the first subject has none of the first class."""
+    names = [f"a class with a long name, number {k}" for k in range(classes)]
+    counts = (np.arange(subjects * classes) * 7).reshape(subjects, classes)
+    return {
+        "recordings": subjects,
+        "subjects": [f"{k:02d}호 사람" for k in range(subjects)],
+        "classes": names,
+        "codes": {name: f"A{k:02d}" for k, name in enumerate([*names, ABSENT])},
+        "counts": counts.tolist(),
+        "lost": [{}] * subjects,
+        "missing": {"00호 사람": names[:1]},
+        "absent": [ABSENT] * 9,
+    }
+
+
+@pytest.mark.parametrize(("subjects", "classes"), [(9, 12), (23, 34)])
+@pytest.mark.parametrize("letters", [80, 100, 200])
+def test_windows_are_told_in_the_width_of_a_terminal(
+    subjects: int, classes: int, letters: int
+) -> None:
+    facts = counts_of(subjects, classes)
+    lines = window_table(facts, letters)
+    assert max(map(width, lines)) <= letters
+    rows = [line for line in lines if line.startswith("01호 사람 ")]
+    told = [int(cell) for row in rows for cell in row.split()[2:]]
+    assert told == [*facts["counts"][1], sum(facts["counts"][1])]
+    starts = [k for k, line in enumerate(lines) if line.startswith("subject")]
+    for start in starts:  # columns end at one place, though a Korean letter is two places wide
+        assert len({width(line) for line in lines[start : start + subjects + 2]}) == 1
+
+
+def test_columns_that_are_alike_are_a_line(sisfall: Store, tmp_path: Path) -> None:
+    lines = report_lines(coverage(sisfall))
+    assert "all channels: constant 0%, clipped low 0%, clipped high 0%, missing 0%" in lines
+    alone = made(tmp_path / "alone", np.random.default_rng(1).random((3, 30)), sample="signal")
+    assert not any(line.startswith("all channels") for line in report_lines(coverage(alone)))
+
+
+def test_a_report_is_as_wide_as_the_terminal(
+    sisfall: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for letters, widest in ((60, 60), (140, 140), (10, 60)):
+        monkeypatch.setenv("COLUMNS", str(letters))
+        done = run("report", sisfall.key, "--cache", str(tmp_path / "cache"))
+        tables = done.stdout.partition("\nwindows: ")[2].splitlines()[1:]
+        tables = [line for line in tables if "by channel" not in line]
+        assert widest - 30 < max(map(width, tables)) <= widest
+
+
+def test_control_characters_do_not_reach_the_terminal(tmp_path: Path) -> None:
+    signals = np.full((2, 9), np.nan)
+    store = made(tmp_path, signals, sample="signal", ids=["a\x1b[2Jb", "c\nd"])
+    facts = coverage(store)
+    assert all(line.isprintable() for line in [*report_lines(facts), *warnings_of(facts)])
+    assert set(facts["problems"]) == {"a\x1b[2Jb", "c\nd"}
 
 
 def test_wide_tables_are_continued() -> None:

@@ -27,6 +27,7 @@ from pipeline.sources.arrays import from_arrays
 from pipeline.sources.base import read_samples
 from pipeline.statistics import (
     CLIPPED_RUN,
+    LARGEST,
     Shown,
     input_statistics,
     mean_and_deviation,
@@ -195,7 +196,35 @@ def test_points_are_counted_by_channel(rng: np.random.Generator) -> None:
             "max_persistence": persistence.max(),
         }
         assert {name: values[channel] for name, values in seen.items()} == expected
+    for name, total in found.totals().items():
+        assert total == pytest.approx(sum(seen[name]))
     assert Shown(1).to_dict()["min_birth"] == [None]
+
+
+def test_sums_beyond_the_largest_float_are_that(tmp_path: Path) -> None:
+    """Within a shard, and over shards; JSON has no larger number."""
+    signals = np.tile([0, 8e307, 0, 1.2e308, -1, -0.3], (20, 1))
+    image = ImageSpec(pixels=6, weight="relative", persistence_range=(0, 1.7e308), sigma=1e307)
+    options = Options(executor="serial", shard_samples=8)
+    report = build(
+        from_arrays(signals, sample="signal"), SPECS[0], image, root=tmp_path, options=options
+    )
+    seen = open_store(report.path).manifest.statistics
+    assert seen["window"]["persistence"] == seen["shown"]["persistence"][0] == LARGEST
+    assert seen["window"]["points"] == seen["shown"]["points"][0] == 40
+    assert merged([{"total": [2**1100]}] * 2) == {"total": [2**1101]}, "whole numbers have no end"
+
+
+def test_what_cannot_be_drawn_has_no_diagrams(tmp_path: Path) -> None:
+    """Neither any with points nor any that are empty."""
+    signals = np.array([[0.0, 1e308, 0, 1e308, 0, 1e308, 0], [0, 0.5, 0, 0.5, 0, 0.5, 0]])
+    report = build(
+        from_arrays(signals, sample="signal"), SPECS[0], ImageSpec(pixels=6), root=tmp_path
+    )
+    manifest = open_store(report.path).manifest
+    assert manifest.status == {"OK": 1, "INF": 1}
+    window = manifest.statistics["window"]
+    assert (window["diagrams"], window["empty"], window["points"]) == (1, 0, 3)
 
 
 def test_a_store_has_the_same_counts_however_it_was_built(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import tarfile
 import unicodedata
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +19,17 @@ import pytest
 from click.testing import CliRunner
 
 from pi_cache.errors import LeakageError, MismatchedStores, SourceError, UnknownSource
+from pi_cache.keeping.space import room_of
 from pi_cache.reader import open_store
 from pi_cache.sampling.folds import leave_one_group_out
 from pi_cache.sampling.joins import open_together
 from pi_cache.sampling.leakage import check_leakage
 from pi_cache.sampling.windows import Window
-from pi_cache.specs import Status, StoreSpec
+from pi_cache.specs import DiagramSpec, ImageSpec, Status, StoreSpec
 from pipeline.build import build
 from pipeline.cli import cli
-from pipeline.prepare import Options, make_plan
+from pipeline.prepare import Options, at_hand, make_plan
+from pipeline.printed import plan_lines
 from pipeline.recipes import find_recipe
 from pipeline.recordings import DATASETS, open_recordings
 from pipeline.recordings import pamap2 as p
@@ -59,6 +62,59 @@ def run(*words: str) -> Any:
     done = CliRunner().invoke(cli, list(words), catch_exceptions=False)
     assert done.exit_code == 0, done.output
     return done
+
+
+def test_reading_is_planned_once_for_each_worker(sisfall: Path) -> None:
+    """Against workers that take shards in turns and remember what they have read."""
+    source = open_source(f"sisfall:{sisfall}", window="10", step="3")
+    seconds = np.arange(1.0, len(source.reader.seconds) + 1)
+    reader = replace(source.reader, seconds=seconds)
+    for size, workers in ((4, 1), (4, 2), (4, 5), (8, 2), (1000, 4)):
+        known: list[set[int]] = [set() for _ in range(workers)]
+        for shard, start in enumerate(range(0, len(source), size)):
+            known[shard % workers] |= set(reader.owners[start : start + size].tolist())
+        slow = sum(seconds[owner] for read in known for owner in read)
+        assert reader.seconds_of_workers(size, workers) == slow
+    part = reader.slice(30, 50)
+    assert part.seconds.tolist() == seconds[np.unique(reader.owners[30:50])].tolist()
+    assert source.reader.seconds.min() > 0, "it was measured while they were listed"
+
+
+def test_samples_are_measured_of_recordings_that_are_kept(
+    sisfall: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = open_source(f"sisfall:{sisfall}", window="10", step="3")
+    assert source.reader.kept_from() == 0 and at_hand(source) is source
+    monkeypatch.setattr(windowreader, "KEPT_BYTES", 7000)  # two recordings
+    source = open_source(f"sisfall:{sisfall}", window="10", step="3")
+    near = at_hand(source)
+    assert near.ids == source.ids[source.reader.kept_from() :]
+    assert {name.partition("@")[0] for name in near.ids} == {"D01_SE01_R01.txt", "F02_SE01_R01.txt"}
+    spec = StoreSpec(source=source.spec(), diagram=DiagramSpec(), image=ImageSpec(pixels=8))
+    read: list[str] = []
+    monkeypatch.setattr(windowreader, "make_series", lambda *given: read.append("again"))
+    plan = make_plan(source, spec, options=Options(executor="serial", shard_samples=8))
+    assert not read, "no recording was read for the plan"
+    assert plan.reading_again > 0, "this process reads again what it does not keep"
+    windowreader._KEPT.series.clear()
+    assert source.reader.kept_from() == len(source) and at_hand(source) is source
+
+
+def test_a_plan_counts_what_every_worker_reads_again(sisfall: Path) -> None:
+    source = open_source(f"sisfall:{sisfall}", window="10", step="3")
+    slow = replace(source.reader, seconds=np.full(len(source.reader.seconds), 10.0))
+    source, spec = (
+        replace(source, reader=slow),
+        StoreSpec(source=source.spec(), diagram=DiagramSpec(), image=ImageSpec(pixels=8)),
+    )
+    alone = make_plan(source, spec, options=Options(executor="serial", shard_samples=8))
+    assert alone.reading_again == 0 and alone.core_seconds < 10, "what was listed is kept"
+    two = make_plan(source, spec, options=Options(executor="joblib", workers=2, shard_samples=8))
+    expected = slow.seconds_of_workers(8, 2)
+    assert two.core_seconds == pytest.approx(expected, abs=5) and expected >= 60
+    assert two.seconds == pytest.approx(expected / 2, abs=5)
+    (line,) = [x for x in plan_lines(two.to_dict(), room_of(sisfall)) if x.startswith("one core")]
+    assert "to read recordings: each worker reads those of its shards once" in line
 
 
 @pytest.fixture

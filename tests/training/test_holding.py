@@ -13,7 +13,7 @@ torch = pytest.importorskip("torch")
 from pi_cache.errors import InvalidSpec  # noqa: E402
 from pi_cache.layout import Layout  # noqa: E402
 from tests.pi_cache.made import make_spec, make_store  # noqa: E402
-from tests.training.conftest import LAYOUTS, SAMPLES  # noqa: E402
+from tests.training.conftest import SAMPLES  # noqa: E402
 from tests.training.test_data import assert_same  # noqa: E402
 from training.data import PersistenceImageDataset  # noqa: E402
 from training.holding import memory, streaming  # noqa: E402
@@ -25,7 +25,12 @@ from training.parts import total_bytes  # noqa: E402
 
 pytestmark = pytest.mark.torch
 
-EVERY = {**LAYOUTS, "single": Layout(shard_samples=8, chunk_samples=1, point_capacity=40_000)}
+EVERY = {
+    "chunked": Layout(shard_samples=8, chunk_samples=4, point_capacity=40_000),
+    "single": Layout(shard_samples=8, chunk_samples=1, point_capacity=40_000),
+    "mapped": Layout.mapped(shard_samples=1024, point_capacity=40_000),
+    "mapped apart": Layout.mapped(shard_samples=8, point_capacity=40_000),
+}
 HOLDERS = [Resident, Streaming]
 
 
@@ -78,8 +83,12 @@ def test_batches_may_be_written_to(path: Path) -> None:
         assert_same(held.batch(where), before)
 
 
-def test_a_stream_is_its_batches(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("together", [1, 1 << 12, 1 << 25])
+def test_a_stream_is_its_batches(
+    path: Path, monkeypatch: pytest.MonkeyPatch, together: int
+) -> None:
     """Windows smaller than an epoch, some of one batch; kept batches stay as they were."""
+    monkeypatch.setattr(streaming, "GROUP_BYTES", together)
     monkeypatch.setattr(streaming, "WINDOW_BYTES", 1)
     monkeypatch.setattr(streaming, "BLOCKS_A_SAMPLE", 1)
     held = Streaming(stored(path), batch_size=1)
@@ -137,6 +146,12 @@ def test_the_way_is_chosen_by_size(path: Path) -> None:
         hold(dataset, "somehow")  # type: ignore[arg-type]
 
 
+def test_a_dataset_without_tensors_is_refused(path: Path) -> None:
+    texts = PersistenceImageDataset(path, names=["ids", "groups"])
+    with pytest.raises(InvalidSpec, match="nothing to hold: tensors are made of images"):
+        hold(texts)
+
+
 def test_free_memory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     cpu = torch.device("cpu")
     assert 0 < memory.free_memory(cpu) < 1 << 50
@@ -161,5 +176,30 @@ def test_the_limit_of_a_container_counts(
     monkeypatch.setattr(memory, "MEMINFO", tmp_path / "meminfo")
     group = (str(tmp_path / "max"), str(tmp_path / "current"), "inactive_file")
     monkeypatch.setattr(memory, "GROUPS", (group,))
+    monkeypatch.setattr(memory, "OWN", tmp_path / "of no group")
     monkeypatch.delenv("LOCAL_WORLD_SIZE", raising=False)
     assert memory.free_memory(torch.device("cpu")) == expected
+
+
+@pytest.mark.parametrize("limited", ["slurm/job_7", "slurm/job_7/step_0"])
+def test_the_limits_of_a_job_count(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, limited: str
+) -> None:
+    """SLURM limits a group some folders down, and the groups around it may have limits too."""
+    (tmp_path / "meminfo").write_text("MemAvailable: 4000 kB\n")
+    (tmp_path / "own").write_text("5:cpu,cpuacct:/other\n0::/slurm/job_7/step_0\n")
+    limits = dict.fromkeys(["", "slurm", "slurm/job_7", "slurm/job_7/step_0"], "max")
+    limits |= {limited: "3000", "other": "10", "slurm/job_8": "20"}
+    for folder, limit in limits.items():
+        group = tmp_path / "groups" / folder
+        group.mkdir(parents=True, exist_ok=True)
+        for name, text in {"max": limit, "current": "1000", "memory.stat": "anon 7\n"}.items():
+            (group / name).write_text(text)
+    monkeypatch.setattr(memory, "MEMINFO", tmp_path / "meminfo")
+    monkeypatch.setattr(memory, "OWN", tmp_path / "own")
+    names = [str(tmp_path / "groups" / name) for name in ("max", "current")]
+    monkeypatch.setattr(memory, "GROUPS", ((*names, "inactive_file"),))
+    monkeypatch.delenv("LOCAL_WORLD_SIZE", raising=False)
+    assert memory.free_memory(torch.device("cpu")) == 2000
+    (tmp_path / "own").write_text("not a list of groups\n")
+    assert memory.free_memory(torch.device("cpu")) == 4_096_000

@@ -27,6 +27,8 @@ from pi_cache.sampling.samples import Arrays  # noqa: E402
 from tests.pi_cache.made import make_columns  # noqa: E402
 from tests.pi_cache.people import GROUPS, IDS, LABELS, image_value, make_people  # noqa: E402
 from tests.training.test_data import assert_same, ignore_fork_warnings  # noqa: E402
+from training.holding.resident import Resident  # noqa: E402
+from training.holding.streaming import Streaming  # noqa: E402
 from training.joined import JoinedDataset  # noqa: E402
 from training.loader import Loader  # noqa: E402
 
@@ -145,6 +147,40 @@ def test_stores_of_other_samples_are_refused(store: Store, tmp_path: Path) -> No
     with pytest.raises(MismatchedStores, match="lacks 4 of the 24 samples"):
         JoinedDataset({"rows": store, "fewer": other})
     assert len(JoinedDataset({"rows": store, "fewer": other}, only_common=True)) == 18
+
+
+def test_names_that_would_hide_each_other_are_refused(store: Store) -> None:
+    own = Arrays(IDS, {"x": SIGNALS, "count": np.arange(24)})
+    with pytest.raises(InvalidSpec, match=r"own\.x cannot be the name of a store here"):
+        JoinedDataset({"own.x": store, "own": own})
+
+
+@pytest.mark.parametrize("values", [np.array(IDS), SIGNALS.astype(">f4"), np.array([None] * 24)])
+def test_arrays_that_no_tensor_holds_are_named(store: Store, values: Any) -> None:
+    stores = {"rows": store, "own": Arrays(IDS, {"mine": values})}
+    with pytest.raises(InvalidSpec, match=r"own is .*, which no tensor holds; give numbers"):
+        JoinedDataset(stores)
+    assert list(JoinedDataset(stores, names=["rows"])[:]) == ["rows"]
+
+
+def test_what_is_no_mapping_is_refused(store: Store) -> None:
+    for wrong in (store, [store], {}):
+        with pytest.raises(InvalidSpec, match="stores must name at least one, such as"):
+            JoinedDataset(wrong)  # type: ignore[arg-type]
+
+
+def test_a_join_that_is_made_is_told_nothing(store: Store) -> None:
+    made = open_together({"rows": store})
+    for told in ({"order": "rows"}, {"only_common": True}, {"root": "/elsewhere"}):
+        with pytest.raises(InvalidSpec, match="cannot be said of a join that is made already"):
+            JoinedDataset(made, **told)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("holder", [Resident, Streaming])
+def test_nothing_can_be_held(joined: JoinedDataset, holder: Any) -> None:
+    """As of a side without samples: tensors of no rows, as `dataset[:]` gives them."""
+    empty = joined.view([])
+    assert_same(holder(empty).batch(torch.arange(0)), empty[:])
 
 
 # Folds and splits

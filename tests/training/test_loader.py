@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import json
 import threading
 import tracemalloc
 from pathlib import Path
@@ -15,7 +16,7 @@ torch = pytest.importorskip("torch")
 
 from hypothesis import given, settings  # noqa: E402
 from hypothesis import strategies as st  # noqa: E402
-from torch.utils.data import DataLoader  # noqa: E402
+from torch.utils.data import DataLoader, Subset  # noqa: E402
 
 from pi_cache.errors import CorruptStore, InvalidSpec  # noqa: E402
 from pi_cache.layout import Layout  # noqa: E402
@@ -23,7 +24,9 @@ from tests.pi_cache.made import make_spec, make_store  # noqa: E402
 from tests.training.test_data import assert_same, damage, ignore_fork_warnings  # noqa: E402
 from training.background import in_background  # noqa: E402
 from training.data import PersistenceImageDataset  # noqa: E402
-from training.loader import Loader  # noqa: E402
+from training.holding import choose  # noqa: E402
+from training.holding.choose import hold  # noqa: E402
+from training.loader import Loader, _differ  # noqa: E402
 from training.order import Blocks, EpochBatches, epoch_order, shares  # noqa: E402
 
 pytestmark = pytest.mark.torch
@@ -226,6 +229,127 @@ def test_a_state_of_another_order_is_refused(dataset: PersistenceImageDataset) -
         Loader(dataset, 4, how="resident", seed=2, shuffle=False).load_state_dict(state)
 
 
+def test_a_state_is_plain_numbers(dataset: PersistenceImageDataset) -> None:
+    loader = Loader(dataset, np.int64(4), seed=np.int64(3), how="streaming")  # type: ignore[arg-type]
+    loader.set_epoch(np.int32(2))  # type: ignore[arg-type]
+    next(iter(loader))
+    assert json.loads(json.dumps(loader.state_dict())) == loader.state_dict()
+    for wrong in (None, 1.0, "1", True):
+        with pytest.raises(InvalidSpec, match="seed must be a whole number, got"):
+            Loader(dataset, 4, seed=wrong)  # type: ignore[arg-type]
+        with pytest.raises(InvalidSpec, match="epoch must be a whole number, got"):
+            loader.set_epoch(wrong)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("wrong", [{"delivered": -1}, {"delivered": 121}, {"epoch": "2"}])
+def test_a_state_of_nowhere_is_refused(dataset: PersistenceImageDataset, wrong: Any) -> None:
+    loader = Loader(dataset, 4, how="resident")
+    before = loader.state_dict()
+    with pytest.raises(
+        InvalidSpec, match=r"an epoch and what was delivered in it, 0\.\.\d+ samples"
+    ):
+        loader.load_state_dict(before | wrong)
+    assert loader.state_dict() == before
+
+
+def test_blocks_of_another_size_are_another_order(tmp_path: Path) -> None:
+    """One store built twice, in chunks of 4 and of 2: the windows are equal, their samples not."""
+    loaders = []
+    for size in (4, 2):
+        layout = Layout(shard_samples=16, chunk_samples=size, point_capacity=40_000)
+        path = make_store(tmp_path / str(size), make_spec(SAMPLES), layout)
+        loaders.append(Loader(PersistenceImageDataset(path, names=NAMED), 4, how="streaming"))
+    one, other = (loader.state_dict() for loader in loaders)
+    assert one["window"] == other["window"]
+    with pytest.raises(InvalidSpec, match=r"blocks was \d+ and is \d+; make the loader with what"):
+        loaders[1].load_state_dict(one)
+
+
+def test_ranks_do_not_choose_orders_each_for_itself(
+    dataset: PersistenceImageDataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One rank finds memory for all samples, the next one does not."""
+    loaders = []
+    for rank, free in enumerate((1 << 40, 1)):
+        monkeypatch.setattr(choose, "free_memory", lambda device, free=free: free)
+        if free == 1 and not dataset.store.is_mapped("inputs"):
+            with pytest.raises(InvalidSpec, match=r"auto chooses for this rank alone: streaming"):
+                Loader(dataset, 3, rank=rank, ranks=2)
+            return
+        loaders.append(Loader(dataset, 3, rank=rank, ranks=2))
+    assert [loader.why.split(",")[0] for loader in loaders] == ["resident on cpu", "streaming"]
+    assert sorted(delivered(loaders[0]) + delivered(loaders[1])) == dataset.index.tolist()
+
+
+# Iterators
+
+
+def test_of_several_iterators_the_last_counts(dataset: PersistenceImageDataset) -> None:
+    loader = Loader(dataset, 4, how="resident", seed=1)
+    first, last = iter(loader), iter(loader)
+    next(first), next(last), next(first)
+    assert loader.state_dict()["delivered"] == 4
+    list(first)
+    assert (loader.epoch, loader.state_dict()["delivered"]) == (0, 4)
+    list(last)
+    assert (loader.epoch, loader.state_dict()["delivered"]) == (1, 0)
+
+
+def test_an_iterator_of_before_counts_no_more(dataset: PersistenceImageDataset) -> None:
+    loader = Loader(dataset, 4, how="resident", seed=1)
+    state = loader.state_dict() | {"delivered": 8}
+    for go_on in (lambda: loader.set_epoch(5), lambda: loader.load_state_dict(state)):
+        batches = iter(loader)
+        next(batches)
+        go_on()
+        expected = loader.state_dict()
+        list(batches)
+        assert loader.state_dict() == expected
+
+
+def test_what_a_transform_fails_on_was_not_delivered(dataset: PersistenceImageDataset) -> None:
+    def fail_once(batch: dict[str, Any]) -> dict[str, Any]:
+        calls.append(1)
+        if len(calls) == 3:
+            raise ZeroDivisionError("a batch")
+        return batch
+
+    calls: list[int] = []
+    loader = Loader(dataset, 4, how="resident", transform=fail_once)
+    seen: list[int] = []
+    with pytest.raises(ZeroDivisionError, match="a batch"):
+        for batch in loader:
+            seen += batch["index"].tolist()
+    loader.load_state_dict(loader.state_dict())
+    assert sorted(seen + delivered(loader)) == dataset.index.tolist()
+
+
+@pytest.mark.parametrize("how", HOW)
+def test_a_closed_loader_delivers_nothing(dataset: PersistenceImageDataset, how: Any) -> None:
+    loader = Loader(dataset, 4, how=how)
+    loader.close()
+    with pytest.raises(InvalidSpec, match="this loader was closed"):
+        iter(loader)
+
+
+def test_a_holder_that_stops_ends_no_epoch() -> None:
+    """A StopIteration of its own would look like the end of the samples."""
+
+    class Stops:
+        why = "because"
+
+        def __len__(self) -> int:
+            return 10
+
+        def batch(self, positions: Any) -> dict[str, Any]:
+            return next(iter([{"index": positions}][int(positions[0]) // 4 :]))
+
+        def close(self) -> None: ...
+
+    with pytest.raises(RuntimeError, match="StopIteration"):
+        list(Loader(Stops(), 4, shuffle=False))
+
+
 def test_an_abandoned_epoch_begins_again(dataset: PersistenceImageDataset) -> None:
     loader = Loader(dataset, 4, how="streaming", seed=2)
     first = next(iter(loader))
@@ -247,6 +371,75 @@ def test_a_transform_has_the_whole_batch(dataset: PersistenceImageDataset) -> No
         Loader(single, 4)
 
 
+@pytest.mark.parametrize("leave", ["end", "close"])
+def test_what_is_held_elsewhere_is_sent(dataset: PersistenceImageDataset, leave: str) -> None:
+    """To a device without memory, on which tensors have a shape and a type."""
+    loader = Loader(hold(dataset, "streaming"), 4, device="meta", dtype="float16")
+    batches = iter(loader)
+    batch = next(batches)
+    assert {tensor.device.type for tensor in batch.values()} == {"meta"}
+    assert (batch["images"].dtype, batch["inputs"].dtype) == (torch.float16, torch.uint8)
+    assert len(batch["labels"]) == 4
+    assert len(list(batches)) == len(loader) - 1 if leave == "end" else batches.close() is None  # type: ignore[attr-defined]
+    assert not waiting()
+
+
+class Elsewhere:
+    """A holder of numbers on a device of one's choice."""
+
+    why = "because"
+
+    def __init__(self, device: str) -> None:
+        self.device = torch.device(device)
+
+    def __len__(self) -> int:
+        return 10
+
+    def batch(self, positions: Any) -> dict[str, Any]:
+        return {"index": positions.to(self.device)}
+
+    def close(self) -> None: ...
+
+
+def test_batches_stay_where_a_holder_has_them() -> None:
+    loader = Loader(Elsewhere("meta"), 4)
+    assert loader.device.type == "meta"
+    assert {b["index"].device.type for b in loader} == {"meta"}
+    assert Loader(Elsewhere("cpu"), 4, device="meta").device.type == "meta"
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "differ"),
+    [
+        ("cuda", "cuda:1", False),
+        ("cuda:0", "cuda:1", True),
+        ("cuda:1", "cuda:1", False),
+        ("cpu", "cuda", True),
+        ("cpu", "cpu", False),
+    ],
+)
+def test_which_devices_differ(one: str, other: str, differ: bool) -> None:
+    for pair in ((one, other), (other, one)):
+        assert _differ(*map(torch.device, pair)) is differ
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an accelerator")
+def test_what_a_gpu_holds_is_there_when_it_is_delivered() -> None:
+    """Sent to the CPU, numbers must have arrived before anybody reads them."""
+    assert delivered(Loader(Elsewhere("cuda"), 4, device="cpu", shuffle=False)) == list(range(10))
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an accelerator")
+@pytest.mark.parametrize("how", HOW)
+def test_batches_on_a_gpu_are_the_same(dataset: PersistenceImageDataset, how: Any) -> None:
+    here, there = (Loader(dataset, 4, how=how, seed=3, device=d) for d in ("cpu", "cuda"))
+    for one, other in zip(here, there, strict=True):
+        assert {tensor.device.type for tensor in other.values()} == {"cuda"}
+        assert_same({name: tensor.cpu() for name, tensor in other.items()}, one)
+
+
 def test_any_holder_will_do() -> None:
     class Squares:
         why = "because"
@@ -266,6 +459,12 @@ def test_any_holder_will_do() -> None:
     assert torch.equal(torch.cat([b["squares"] for b in loader]), torch.arange(10) ** 2)
     loader.close()
     assert holder.closed
+
+
+def test_what_has_no_parts_is_refused(dataset: PersistenceImageDataset) -> None:
+    for wrong in (Subset(dataset, [0, 1]), [1, 2], dataset.store, str(dataset.store.path)):
+        with pytest.raises(InvalidSpec, match="Loader takes a PersistenceImageDataset"):
+            Loader(wrong, 2)  # type: ignore[arg-type]
 
 
 # Workers of plain torch

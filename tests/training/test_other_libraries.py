@@ -71,6 +71,15 @@ def test_a_copy_holds_every_sample(store: Store, tmp_path: Path) -> None:
         copied(PersistenceImageDataset(store, dtype="float16"))
 
 
+def test_a_dataset_by_names_needs_images(store: Store, tmp_path: Path) -> None:
+    pytest.importorskip("datasets")
+    named = PersistenceImageDataset(store, names=["labels", "images"])
+    assert copied(named, cache_dir=str(tmp_path)).features["image"].shape == named.shape
+    for view in (as_datasets, copied):
+        with pytest.raises(InvalidSpec, match="the dataset delivers labels; name images too"):
+            view(PersistenceImageDataset(store, names=["labels"]))
+
+
 def test_rows_are_read_in_blocks(store: Store) -> None:
     dataset = PersistenceImageDataset(store)
     found = list(rows(dataset, block=5))

@@ -122,17 +122,16 @@ def test_pieces_of_large_diagrams_add_up(monkeypatch: pytest.MonkeyPatch) -> Non
     points, offsets = diagrams(3, 5, 300)
     expected = stored(points, offsets, ImageSpec())
     monkeypatch.setattr(ragged, "SEGMENT", 32)
-    monkeypatch.setattr(ragged, "GROUP", 100)
+    monkeypatch.setattr(ragged, "GROUP", 100 * ImageSpec().pixels)
     assert np.abs(drawn(points, offsets, ImageSpec(), "float32") - expected).max() <= 1e-6
 
 
 def test_groups_hold_all_points_once_and_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ragged, "SEGMENT", 50)
-    monkeypatch.setattr(ragged, "GROUP", 128)
     lengths = np.random.default_rng(4).integers(0, 200, 40)
     parts = Ragged(np.cumsum(lengths) - lengths, lengths)
     seen, padding = [], 0
-    for group in groups(parts, parts.total, CPU):
+    for group in groups(parts, parts.total, CPU, 128):
         assert group.points.numel() <= 128 and group.points.shape[1] <= 50
         for owner, row in zip(group.owners.tolist(), group.points, strict=True):
             own = row[row < parts.total]
@@ -141,6 +140,12 @@ def test_groups_hold_all_points_once_and_are_bounded(monkeypatch: pytest.MonkeyP
             seen += own.tolist()
     assert sorted(seen) == list(range(parts.total))
     assert padding < 0.1 * parts.total
+
+
+def test_memory_is_that_of_masses_however_many_pixels() -> None:
+    for pixels in (1, 50, 1024):
+        assert 0.9 * ragged.GROUP < ragged.room_of(CPU, pixels) * pixels <= ragged.GROUP
+    assert ragged.room_of(CPU, 10**9) == 1
 
 
 @pytest.mark.parametrize("shape", [(0, 2), (2, 3)])
@@ -268,6 +273,32 @@ def test_faint_and_empty_images_have_finite_derivatives() -> None:
     assert points.grad is not None and points.grad.isfinite().all() and points.grad[0].any()
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_point_at_the_end_of_numbers_harms_no_other(dtype: str) -> None:
+    """Its place, in cells, is no finite number any more."""
+    spec = ImageSpec(pixels=6, weight="one")
+    points = torch.tensor([[1e307, 1.5e307], [0.2, 0.9]], dtype=torch.float64)
+    sigma = torch.tensor(0.05, requires_grad=True)
+    for far in (points, points * torch.tensor([[1e-200], [1.0]])):
+        given = far.requires_grad_()
+        image = Renderer(spec, dtype=getattr(torch, dtype))(given, np.array([[0, 2]]), sigma=sigma)
+        expected = stored(far.detach().numpy()[1:], np.array([[0, 1]]), spec)
+        assert np.abs(image.detach().numpy() - expected).max() <= 1e-6
+        gradients = torch.autograd.grad(image.square().sum(), (given, sigma))
+        assert all(gradient.isfinite().all() for gradient in gradients)
+
+
+def test_weights_that_float32_does_not_hold() -> None:
+    scale = 1e21
+    spec = ImageSpec(
+        pixels=5, weight="power:2", birth_range=(0, 9 * scale), persistence_range=(0, 9 * scale),
+        sigma=scale,
+    )  # fmt: skip
+    points, offsets = np.array([[0.0, 2.0], [1.0, 6.0]]) * scale, np.array([[0, 2]])
+    expected = stored(points, offsets, spec)
+    assert np.abs(drawn(points, offsets, spec, "float32") - expected).max() <= 1e-6
+
+
 # --- Refusals ------------------------------------------------------------------------------------
 
 
@@ -289,6 +320,23 @@ def test_what_cannot_be_drawn_is_refused() -> None:
         Renderer(ImageSpec(), dtype=torch.float16)
     with pytest.raises(InvalidSpec, match="too narrow for cells of their own"):
         Renderer(ImageSpec(pixels=2, birth_range=(1.0, math.nextafter(1.0, 2.0))))
+
+
+@pytest.mark.parametrize(
+    "point", [(math.nan, 0.5), (0.5, math.nan), (-math.inf, math.inf), (-1e308, 1.5e308)]
+)
+def test_a_persistence_that_is_no_number_is_refused(point: tuple[float, float]) -> None:
+    """As the pipeline refuses it: it would be left out in silence."""
+    points = torch.tensor([(0.1, 0.2), point], dtype=torch.float64)
+    with pytest.raises(InvalidSpec, match="a persistence is no finite number: birth"):
+        Renderer(ImageSpec(pixels=4))(points, np.array([[0, 2]]))
+
+
+def test_a_weight_that_is_no_number_gives_no_black_image() -> None:
+    """On a device that is not waited for, this is how a point that is no number shows."""
+    raw = torch.tensor([[[math.nan]], [[2.0]], [[0.0]]])
+    found = Renderer(ImageSpec(pixels=1))._normalised(raw).ravel()
+    assert found[0].isnan() and found[1:].tolist() == [1, 0]
 
 
 def test_exact_products_put_the_setting_back(monkeypatch: pytest.MonkeyPatch) -> None:

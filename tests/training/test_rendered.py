@@ -62,6 +62,32 @@ def test_positions_count_among_the_chosen_samples(store: Store) -> None:
     assert np.abs(batch["images"].numpy() - expected).max() <= 1e-6
 
 
+def test_samples_and_channels_are_named_as_everywhere(store: Store) -> None:
+    mask = np.zeros(SAMPLES, bool)
+    mask[[3, 8]] = True
+    for samples in (mask, [3, 8], store.ids[[3, 8]].tolist()):
+        holder = RenderedImages(store, samples, channels=[store.channels[1]])
+        batch = holder.batch(torch.tensor([1, 0]))
+        assert len(holder) == 2 and batch["index"].tolist() == [8, 3]
+        expected = store.read("images", [8, 3])[:, [1]]
+        assert np.abs(batch["images"].numpy() - expected).max() <= 1e-6
+    for wrong in ([-1], [SAMPLES], [0.5], ["nobody"], mask[1:], []):
+        with pytest.raises(InvalidSpec, match="samples"):
+            RenderedImages(store, wrong)
+    with pytest.raises(InvalidSpec, match="channel 3 is not in this store"):
+        RenderedImages(store, [0], channels=[3])
+
+
+def test_a_sample_that_is_not_ok_is_no_black_image(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(5).random((4, 6, 7, 1))
+    pixels[2, 1, 1] = np.nan
+    source = from_arrays(pixels, sample="image")
+    store = open_store(build(source, DiagramSpec(), IMAGE, root=tmp_path).path)
+    with pytest.raises(InvalidSpec, match=r"must be OK: '000002' is NAN; leave out the 1"):
+        RenderedImages(store, range(4))
+    assert len(RenderedImages(store, store.status == 0)) == 3
+
+
 def test_another_spec_needs_no_other_store(store: Store) -> None:
     other = ImageSpec(pixels=9, sigma=0.11, weight="one", row_order="descending")
     holder = RenderedImages(store, range(SAMPLES), image=other, dtype=torch.float64)
@@ -164,6 +190,14 @@ def test_what_has_too_many_values_is_held_as_it_is(monkeypatch: pytest.MonkeyPat
     points = code_points(blocks(single, 10), CPU)
     assert points.form == "float32" and points.bytes == 4000
     assert np.array_equal(points.take(torch.arange(500)).numpy().ravel(), single)
+
+
+def test_numbers_beyond_float32_are_held_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(coded, "MOST", 120)
+    values = np.random.default_rng(0).random((200, 2)) * 1e300
+    points = code_points([values], CPU)
+    assert points.form == "float64"
+    assert np.array_equal(points.take(torch.arange(200)).numpy(), values)
 
 
 def test_no_points_at_all() -> None:

@@ -106,17 +106,35 @@ def test_inputs_along_their_own_axis(store: Store) -> None:
     with pytest.raises(InvalidSpec, match="2 channels along axis 1, got a batch of shape"):
         found(torch.zeros(4, 3, 30, 30))
     assert found(torch.zeros(4, 2, 30, 30)).shape == (4, 2, 30, 30)
+    with pytest.raises(InvalidSpec, match=r"channels of inputs are some of 0\.\.2, got \[0, 3\]"):
+        fit(store, ok(store), array="inputs", channels=[0, 3])
 
 
 def test_a_constant_channel(tmp_path: Path) -> None:
     store = make_people(tmp_path)  # an image of theirs is one value everywhere
     batch = torch.full((1, 3, 6, 6), 0.75, dtype=torch.float64)
     one, epsilon = (fit(store, range(24), kind="windows", zero=zero) for zero in ("one", "epsilon"))
-    assert max(one.std) < 1e-15
-    zero = Statistics(**{**statistics.asdict(one), "std": (0.0, 0.0, 0.0)})
-    assert torch.allclose(zero(batch), batch - one.mean[0])
-    tiny = Statistics(**{**statistics.asdict(epsilon), "std": (0.0, 0.0, 0.0)})
-    assert tiny(batch).abs().min() > 1e13, "as published: any other value becomes huge"
+    assert one.std == (0, 0, 0)
+    assert torch.allclose(one(batch), batch - one.mean[0])
+    assert epsilon(batch).abs().min() > 1e13, "as published: any other value becomes huge"
+
+
+@pytest.mark.parametrize("value", [0.1, 1 / 3, 1e8 + 0.1, -0.7])
+def test_the_mean_of_equal_numbers_is_that_number(value: float) -> None:
+    """Rounding has it otherwise, and then the deviation of a constant is 1e-17 and divides."""
+    means, squares = statistics._of_floats(np.full((3, 2, 77), value))
+    assert (means == value).all() and not squares.any()
+    total = np.full(1, math.fsum([value] * 3) / 3)
+    assert statistics._between(total, np.full((3, 1), value), 0) == value
+
+
+def test_bytes_of_a_large_picture_do_not_overflow() -> None:
+    """The number of values times the sum of their squares has more than 64 bits."""
+    rows = np.full((1, 1, 2**24), 255, np.uint8)
+    rows[0, 0, : 2**22] = 0
+    means, squares = statistics._of_bytes(rows)
+    assert means[0, 0] == 255 * 0.75
+    assert squares[0, 0] == 2**24 * 255**2 * 0.75 * 0.25
 
 
 # --- Kept by name --------------------------------------------------------------------------------
@@ -170,6 +188,27 @@ def test_fitted_once_and_read_afterwards(people: Store, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("how", "message"),
+    [
+        ({}, "kind 'windows' there, 'values' asked for"),
+        ({"kind": "windows", "zero": "epsilon"}, "zero 'one' there, 'epsilon' asked for"),
+        ({"kind": "windows", "channels": [1, 0]}, r"channels \(0, 1\) there, \(1, 0\) asked for"),
+    ],
+)
+def test_statistics_fitted_in_another_way_are_no_answer(
+    how: dict[str, object], message: str, people: Store, tmp_path: Path
+) -> None:
+    path, names = tmp_path / "statistics.json", list(people.channels[:2])
+    found = fit_or_read(path, "train", people, range(24), kind="windows", channels=names)
+    again = fit_or_read(path, "train", people, range(24), kind="windows", channels=[0, 1])
+    assert again == found and found.channels == (0, 1)
+    with pytest.raises(MismatchedStores, match=message):
+        fit_or_read(path, "train", people, range(24), **how)
+    with pytest.raises(TypeError, match="unexpected keyword argument 'kinds'"):
+        fit_or_read(path, "train", people, range(24), kinds="windows")
+
+
+@pytest.mark.parametrize(
     ("content", "error", "message"),
     [
         (b"[]", InvalidSpec, "holds no statistics"),
@@ -204,11 +243,13 @@ def test_what_cannot_be_fitted(people: Store) -> None:
         fit(people, [0], kind="median")
     with pytest.raises(InvalidSpec, match="statistics are of values or windows"):
         fit(people, [0], array="labels")
+    with pytest.raises(InvalidSpec, match="channel 7 is not in this store"):
+        fit(people, [0], channels=[7])
 
 
 def test_samples_that_are_not_ok_are_refused(store: Store) -> None:
     bad = int(np.flatnonzero(store.status)[0])
-    with pytest.raises(InvalidSpec, match="is not OK; give the training part"):
+    with pytest.raises(InvalidSpec, match=r"samples must be OK: .* is "):
         fit(store, [bad])
 
 

@@ -27,7 +27,7 @@ from training.augment.batches import AugmentedBatches  # noqa: E402
 from training.augment.contract import check_contract  # noqa: E402
 from training.augment.follow import follow_images  # noqa: E402
 from training.augment.images import SYMMETRIES, ShuffleChannels, Symmetry  # noqa: E402
-from training.augment.mixing import CutMix  # noqa: E402
+from training.augment.mixing import CutMix, Mixup  # noqa: E402
 from training.augment.signals import Negate, Reverse  # noqa: E402
 from training.augment.variants import open_variant, variant_spec  # noqa: E402
 from training.data import PersistenceImageDataset  # noqa: E402
@@ -149,6 +149,12 @@ def test_imported_images_have_no_variants() -> None:
         variant_spec(spec, "flip")
 
 
+def test_a_variant_has_no_variants(store: Store) -> None:
+    """The command that would build one is refused, so it is not named."""
+    with pytest.raises(InvalidSpec, match="the store is a variant already, flip; open that of"):
+        open_variant(open_variant(store, "flip"), "flip")
+
+
 def test_the_code_of_the_page_runs(tmp_path: Path) -> None:
     """What the page says of itself: the mix is stale, and images follow the flip."""
     words = ["--limit", "20", "--variants", "flip", "--cache", str(tmp_path), "--json"]
@@ -200,6 +206,28 @@ def test_batches_of_a_loader_are_those_of_the_augmented_inputs(
     torch.testing.assert_close(batch["rows"], expected, atol=1e-6, rtol=0)
 
 
+def test_inputs_that_are_turned_already_are_refused(store: Store) -> None:
+    """Turned once more they would be the plain ones, beside the images of the variant."""
+    turned_first = {"flipped": open_variant(store, "flip"), "rows": store}
+    with pytest.raises(InvalidSpec, match="the first store with inputs, flipped, whose samples"):
+        AugmentedBatches(Augmenter([Symmetry()], seed=0), turned_first)
+    AugmentedBatches(Augmenter([Symmetry()], seed=0), turned_first, inputs="photographs")
+
+
+def test_bytes_that_do_not_count_to_255_are_refused(tmp_path: Path) -> None:
+    """Those of digits count to 16, and mixed they would be a sixteenth of what they are."""
+    words = ["--limit", "8", "--pixels", "8", "--cache", str(tmp_path), "--json"]
+    stores = {"rows": open_store(run("build-pis", "digits", *words)["path"])}
+    augment = AugmentedBatches(
+        Augmenter([Mixup(kept=1.0)], seed=0), stores, classes=10, allow_stale=True
+    )
+    with pytest.raises(InvalidSpec, match="would be divided by 255, and are values times 16"):
+        augment(JoinedDataset(stores, dtype="stored").batch(range(8)))
+    delivered = JoinedDataset(stores).batch(range(8))
+    mixed = augment(delivered)["inputs"]
+    assert torch.equal(mixed, delivered["inputs"].movedim(-1, 1)) and mixed.max() == 1
+
+
 def test_a_pair_that_does_not_follow_is_refused_before_a_batch_is_read(store: Store) -> None:
     augmenter = Augmenter([Symmetry(), CutMix()], seed=0)
     with pytest.raises(StaleImages, match=r"Symmetry flip: .*--variants flip` and load it; CutMix"):
@@ -212,3 +240,16 @@ def test_a_pair_that_does_not_follow_is_refused_before_a_batch_is_read(store: St
     assert augment.record["rows"]["stale"] == ["Symmetry", "CutMix"]
     with pytest.raises(InvalidSpec, match="the batch has no 'inputs', only rows"):
         augment({"rows": torch.zeros(2, 3, 12, 12)})
+
+
+def test_images_that_nobody_named_are_refused(store: Store) -> None:
+    """They would stay as they are beside inputs that are turned."""
+    turned = open_variant(store, "flip")
+    augment = AugmentedBatches(Augmenter([Symmetry()], seed=0), {"rows": store, "flipped": turned})
+    for stores, wrong in (
+        ({"rows": store, "flipped": turned, "more": store}, "more"),
+        ({"rows": turned, "flipped": turned}, "rows"),
+        ({"rows": store}, "flipped"),
+    ):
+        with pytest.raises(StaleImages, match=f"the images {wrong} are not of the same stores"):
+            Loader(JoinedDataset(stores), 4, transform=augment)

@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from torch import Tensor
 
-from pi_cache.errors import InvalidSpec
+from pi_cache.errors import InvalidSpec, StaleImages
 from pi_cache.reader import Store
 from pi_cache.specs import VARIANT
 from training.augment.augmenter import Augmenter
+from training.augment.base import BYTE_MAXIMUM
 from training.augment.contract import check_contract
 from training.augment.follow import follow_images, follow_targets
 from training.augment.variants import variant_spec
+from training.parts import Part
 
 Batch = dict[str, Tensor]
 
@@ -28,7 +31,8 @@ class AugmentedBatches:
 
     stores: of the images in a batch, by the names that they have there. A variant of another one of
     them gives turned samples, and is left out of the batch.
-    inputs: the name of the raw samples. They come as stored, channels last, and go channels second.
+    inputs: the name of the raw samples. They come as stored, channels last, and go channels second;
+    bytes must count to 255, as those of photographs do: have others delivered as floats.
     classes: how many; adds `targets` (n, classes). Needed where labels are mixed.
     allow_stale: see `check_contract`; `record` has what it returned, by store.
     Raises StaleImages and InvalidSpec, before any batch is read.
@@ -47,6 +51,7 @@ class AugmentedBatches:
         self.inputs = inputs
         self.classes = classes
         self.pairs = _pairs(stores)
+        self._keys = {name: store.key for name, store in stores.items()}
         self.stores = {name: stores[name] for name in self.pairs}
         self.record: dict[str, Any] = {
             name: check_contract(
@@ -57,9 +62,27 @@ class AugmentedBatches:
             )
             for name, store in self.stores.items()
         }
+        self._maximum = _parse_inputs(stores, inputs)
         mixing = [each.name for each in augmenter.augmentations if each.mixes]
         if mixing and classes is None:
             raise InvalidSpec(f"{', '.join(mixing)} mixes labels; say how many classes there are")
+
+    def check_parts(self, parts: Mapping[str, Part]) -> None:
+        """Raise StaleImages unless the images of a dataset are those of the stores named here.
+
+        `Loader` calls it: images of another store would not follow, and nobody would be told.
+        """
+        images = {n: p.source.key for n, p in parts.items() if isinstance(p.source, Store)}
+        images = {name: key for name, key in images.items() if parts[name].array == "images"}
+        differ = [name for name, key in images.items() if self._keys.get(name) != key]
+        differ += [name for name in self._keys if name not in images]
+        if differ:
+            raise StaleImages(
+                f"the images {', '.join(differ)} are not of the same stores in the dataset and in"
+                " the augmentation, which lets images follow the inputs; name every store of the"
+                " dataset's images for AugmentedBatches, by the name that it has there, and no"
+                " other"
+            )
 
     def __call__(self, batch: Batch) -> Batch:
         """The batch with augmented inputs and what goes with them; all else as it is."""
@@ -67,6 +90,12 @@ class AugmentedBatches:
             raise InvalidSpec(
                 f"the batch has no {self.inputs!r}, only {', '.join(batch)}; build stores with"
                 " inputs, or name what is to be augmented"
+            )
+        if batch[self.inputs].dtype == torch.uint8 and self._maximum != BYTE_MAXIMUM:
+            raise InvalidSpec(
+                f"bytes of {self.inputs} would be divided by 255, and are values times"
+                f" {self._maximum or 1:g}; make them floats first, as JoinedDataset does unless its"
+                " dtype is stored or no maximum is known"
             )
         augmented = self.augmenter(batch[self.inputs].movedim(-1, 1).contiguous())
         result = batch | {self.inputs: augmented.values}
@@ -78,6 +107,23 @@ class AugmentedBatches:
         if self.classes is not None:
             result["targets"] = follow_targets(batch["labels"], self.classes, augmented.steps)
         return result
+
+
+def _parse_inputs(stores: Mapping[str, Store], inputs: str) -> float | None:
+    """By what whole numbers of the raw samples are divided, which are of the first store with them.
+
+    Raises InvalidSpec where that is a variant: its samples are turned already.
+    """
+    name = next((name for name, store in stores.items() if "inputs" in store.columns), None)
+    if name is None or inputs != "inputs":  # of the caller's own
+        return BYTE_MAXIMUM
+    if VARIANT in stores[name].spec.source.options:
+        raise InvalidSpec(
+            f"the inputs of a batch are of the first store with inputs, {name}, whose samples are"
+            " turned already; name the plain store first, here and in the dataset"
+        )
+    maximum: float | None = stores[name].column("inputs").attributes.get("maximum")
+    return maximum
 
 
 def _pairs(stores: Mapping[str, Store]) -> dict[str, dict[str, str]]:

@@ -6,27 +6,34 @@ import numpy as np
 
 from pi_cache.errors import InvalidSpec, MismatchedStores, StoreNotFound
 from pi_cache.reader import Check, Store, open_store
-from pi_cache.specs import Status, StoreSpec
+from pi_cache.specs import VARIANT, Status, StoreSpec
 
 LISTED = 3
 """How many samples an error names."""
 
 
 def variant_spec(spec: StoreSpec, variant: str) -> StoreSpec:
-    """The spec of the store of the same samples, transformed: `flip`, `reverse`, ..."""
+    """The spec of the store of the same samples, transformed: `flip`, `reverse`, ...
+
+    Raises InvalidSpec for imported images, and for a variant.
+    """
     if spec.origin is not None:
         raise InvalidSpec(
             "imported images have no variants: nothing here computed them; build a store of the"
             " samples themselves"
         )
+    there = spec.source.options.get(VARIANT)
+    if there is not None:
+        raise InvalidSpec(f"the store is a variant already, {there}; open that of the plain store")
     return spec.replace(source=spec.source.varied(variant))
 
 
 def open_variant(store: Store, variant: str, *, check: Check = "first-touch") -> Store:
     """The finished variant of a store in the same cache; its samples have the same numbers.
 
-    Raises StoreNotFound with the command that builds it, UnfinishedStore, CorruptStore, and
-    MismatchedStores where a sample that is usable in the store is not in the variant.
+    Raises InvalidSpec as `variant_spec`, StoreNotFound with the command that builds it,
+    UnfinishedStore, CorruptStore, and MismatchedStores where a sample that is usable in the store
+    is not in the variant.
     """
     spec = variant_spec(store.spec, variant)
     path = store.path.parent / spec.key

@@ -59,6 +59,11 @@ def hold(
     """
     if how not in get_args(How):
         raise InvalidSpec(f"how must be one of {', '.join(get_args(How))}, got {how!r}")
+    if not table.parts and not table.numbers:
+        raise InvalidSpec(
+            "nothing to hold: tensors are made of images, inputs, arrays, labels and numbers; name"
+            " some of them (ids, groups and splits of a sample are found by its index)"
+        )
     size, target = total_bytes(table), torch.device(device)
     places = [(target, DEVICE_SHARE)] if target.type != "cpu" else []
     for place, share in [*places, (torch.device("cpu"), MACHINE_SHARE)]:

@@ -12,8 +12,10 @@ import torch
 from pi_cache import files
 
 MEMINFO = Path("/proc/meminfo")
+OWN = Path("/proc/self/cgroup")
+"""The groups that this process is in: of a container, or of a job that SLURM started."""
 GROUPS = (
-    # The limit of the container or job, its use, and which part of that the system gives back.
+    # The limit of a group, its use, and which part of that the system gives back; of the outermost.
     ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current", "inactive_file"),
     (
         "/sys/fs/cgroup/memory/memory.limit_in_bytes",
@@ -39,12 +41,24 @@ def free_memory(device: torch.device) -> int:
 def _limits() -> Iterator[int]:
     yield _of_machine()
     for limit, used, given_back in GROUPS:
-        with suppress(*UNREADABLE):
-            most = int(_text(Path(limit)))  # "max" is no limit
-            statistics = dict(
-                line.split() for line in _text(Path(limit).parent / "memory.stat").splitlines()
-            )
-            yield max(0, most - int(_text(Path(used))) + int(statistics.get(given_back, 0)))
+        for folder in _groups(Path(limit).parent):
+            with suppress(*UNREADABLE):
+                most = int(_text(folder / Path(limit).name))  # "max" is no limit
+                lines = _text(folder / "memory.stat").splitlines()
+                back = int(dict(line.split() for line in lines).get(given_back, 0))
+                yield max(0, most - int(_text(folder / Path(used).name)) + back)
+
+
+def _groups(outermost: Path) -> set[Path]:
+    """The folders of all groups that limit this process: its own, and those that it lies in."""
+    found = {outermost}
+    with suppress(*UNREADABLE):
+        for line in _text(OWN).splitlines():  # hierarchy:controllers:path
+            _, controllers, path = line.split(":", 2)
+            if not controllers or "memory" in controllers.split(","):
+                own = outermost / path.lstrip("/")
+                found |= {own, *(above for above in own.parents if outermost in above.parents)}
+    return found
 
 
 def _of_machine() -> int:

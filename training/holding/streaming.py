@@ -20,6 +20,8 @@ AHEAD = 4
 """Batches that the system is asked to read before they are taken."""
 WINDOW_BYTES = 1 << 28
 """Of a window of samples that are shuffled together, unless that is too few blocks."""
+GROUP_BYTES = 1 << 25
+"""Of samples that are compressed one by one and are read together, from each shard at once."""
 BLOCKS_A_SAMPLE = 16
 """Blocks in a window for each sample of a batch: then a batch has 97 % of the classes that one of
 a true shuffle has, even where samples are sorted by class."""
@@ -59,13 +61,13 @@ class Streaming:
     def stream(self, batches: Sequence[Tensor]) -> Generator[dict[str, Tensor], None, None]:
         """The batches at these positions, one after the other, read ahead by a thread.
 
-        Batches of one window share memory, which is used again when all of them are gone: who
-        keeps a few for long should keep clones. Raises CorruptStore.
+        Batches that were decoded together share memory, which is used again when all of them are
+        gone: who keeps a few for long should keep clones. Raises CorruptStore.
         """
-        if self.blocks is None:
+        if self._together is None:
             yield from in_background(self._at_random(batches), depth=AHEAD)
             return
-        groups = list(_grouped([len(batch) for batch in batches], self.blocks.window))
+        groups = list(_grouped([len(batch) for batch in batches], self._together))
         windows = (self._window(batches[start:stop]) for start, stop in groups)
         sizes = [[len(batch) for batch in batches[start:stop]] for start, stop in groups]
         running = in_background(windows)
@@ -120,9 +122,25 @@ class Streaming:
         if not coded:
             return None
         part = max(coded, key=lambda part: part.bytes)
-        row = sum(p.bytes for p in self.parts.values()) // max(1, self._count)
-        window = max(BLOCKS_A_SAMPLE * batch_size * part.chunk, WINDOW_BYTES // max(1, row))
+        window = max(BLOCKS_A_SAMPLE * batch_size * part.chunk, WINDOW_BYTES // self._row)
         return Blocks(part.rows // part.chunk, min(window, self._count))
+
+    @property
+    def _together(self) -> int | None:
+        """Samples that are decoded together; None where batches are read one by one, as they are.
+
+        A visit to a shard costs as much as a few small samples, so it should be for many.
+        """
+        if self.blocks is not None:
+            return self.blocks.window
+        coded = any(part.is_coded for part in self.parts.values())
+        mapped = any(part.is_mapped for part in self.parts.values())
+        return max(1, GROUP_BYTES // self._row) if coded and not mapped else None
+
+    @property
+    def _row(self) -> int:
+        """Bytes of a sample, decoded."""
+        return max(1, sum(part.bytes for part in self.parts.values()) // max(1, self._count))
 
 
 def is_small(part: Part) -> bool:
