@@ -68,7 +68,7 @@ class Document:
         try:
             document = cls(**cls._parse(content))
             problems = ", ".join(document._problems())
-        except CorruptStore:
+        except (CorruptStore, UnsupportedFormat):
             raise
         except MALFORMED as error:
             raise CorruptStore(f"this {cls.what} cannot be read: {error}") from error
@@ -83,6 +83,17 @@ class Document:
     @classmethod
     def _parse(cls, content: dict[str, Any]) -> dict[str, Any]:
         return content
+
+
+def _parse_column(content: dict[str, Any]) -> Column:
+    """A sealed document that says more of an array than we know was written by a newer release."""
+    unknown = ", ".join(sorted(set(content) - {f.name for f in fields(Column)}))
+    if unknown:
+        raise UnsupportedFormat(
+            f"this release does not know {unknown} of the array {content.get('name')!r}; a newer"
+            " one wrote it: pip install -U pi-cache"
+        )
+    return Column(**content)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,7 +120,7 @@ class Blueprint(Document):
     def _parse(cls, content: dict[str, Any]) -> dict[str, Any]:
         return content | {
             "layout": Layout(**content["layout"]),
-            "columns": tuple(Column(**column) for column in content["columns"]),
+            "columns": tuple(_parse_column(column) for column in content["columns"]),
             "tables": _strings(content["tables"]),
             "label_names": _strings(content["label_names"]),
         }

@@ -36,6 +36,7 @@ from training.widen import Scale, widen
 
 NAMES = ("images", "inputs", "labels", "index", "ids", "groups", "splits")
 """What a sample can be delivered with."""
+TEXTS = ("ids", "groups", "splits")
 
 Transform = Callable[[Tensor], Tensor]
 
@@ -224,10 +225,15 @@ class PersistenceImageDataset(Dataset[Any]):
 
     @property
     def parts(self) -> dict[str, Part]:
-        """The arrays of `names`, as holders and loaders read them. Raises InvalidSpec.
+        """The arrays of `names`, as holders and loaders read them.
 
-        They deliver tensors: not `ids`, `groups` and `splits`, which `index` leads to.
+        Raises InvalidSpec where `names` has texts, which no tensor holds, or there is a transform.
         """
+        if texts := [name for name in self.names if name in TEXTS]:
+            raise InvalidSpec(
+                f"{', '.join(texts)}: texts, which no tensor holds; name index, and find them by"
+                f" it, such as store.{texts[0]}[batch['index']]"
+            )
         if self.transform is not None:
             raise InvalidSpec(
                 "a transform of single images is for torch's DataLoader; give Loader a transform"
@@ -292,7 +298,7 @@ class PersistenceImageDataset(Dataset[Any]):
         )
 
     def _column(self, name: str, where: NDArray[np.intp]) -> Any:
-        if name in ("ids", "groups", "splits"):
+        if name in TEXTS:
             return getattr(self, name)[where].tolist()
         if name == "labels":
             return torch.from_numpy(self.labels[where])

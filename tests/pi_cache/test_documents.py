@@ -90,6 +90,13 @@ def test_a_manifest_must_agree_with_itself(path: Path) -> None:
         StoreManifest.from_bytes(seal(document | {"more": 1}))
 
 
+def test_an_array_described_by_a_newer_release(path: Path) -> None:
+    document = json.loads((path / "blueprint.json").read_bytes())
+    document["columns"][0]["encryption"] = "none"
+    with pytest.raises(UnsupportedFormat, match="does not know encryption of the array 'images'"):
+        Blueprint.from_bytes(seal(document))
+
+
 def changed(document: dict[str, Any], place: str, value: Any) -> bytes:
     """The document with one value changed, its digests made to fit again."""
     *folders, last = place.split(" > ")

@@ -148,7 +148,7 @@ def test_the_way_is_chosen_by_size(path: Path) -> None:
 
 def test_a_dataset_without_tensors_is_refused(path: Path) -> None:
     texts = PersistenceImageDataset(path, names=["ids", "groups"])
-    with pytest.raises(InvalidSpec, match="nothing to hold: tensors are made of images"):
+    with pytest.raises(InvalidSpec, match="ids, groups: texts, which no tensor holds"):
         hold(texts)
 
 
