@@ -142,7 +142,7 @@ def test_the_way_is_chosen_by_size(path: Path) -> None:
     assert hold(dataset, "streaming").why.endswith("as asked")
     with pytest.raises(InvalidSpec, match=r"resident: .* let hold choose with auto"):
         hold(dataset, "resident", memory=size)
-    with pytest.raises(InvalidSpec, match="how must be one of auto, resident, streaming"):
+    with pytest.raises(InvalidSpec, match="how must be one of auto, resident, streaming, rendered"):
         hold(dataset, "somehow")  # type: ignore[arg-type]
 
 

@@ -19,6 +19,7 @@ from pipeline.build import build  # noqa: E402
 from pipeline.sources.arrays import from_arrays  # noqa: E402
 from training import coded, rendered  # noqa: E402
 from training.coded import code_points  # noqa: E402
+from training.data import PersistenceImageDataset  # noqa: E402
 from training.loader import Loader  # noqa: E402
 from training.rendered import RenderedImages  # noqa: E402
 
@@ -230,3 +231,20 @@ def test_the_code_of_the_documents_runs(
     exec(code, names)
     assert names["sigma"].grad is not None and names["images"].shape == (8, 3, 20, 20)
     assert (tmp_path / "run" / "statistics.json").exists()
+
+
+def test_a_loader_draws_what_a_dataset_would_read(store: Store) -> None:
+    dataset = PersistenceImageDataset(store, channels=[2, 0], names=["images", "inputs", "index"])
+    loader = Loader(dataset, 7, seed=1, how="rendered")
+    assert loader.why.startswith("images rendered on cpu: the diagrams of 30 samples take")
+    seen = []
+    for batch in loader:
+        stored = dataset.batch(batch["index"])
+        assert torch.allclose(batch["images"], stored["images"], rtol=0, atol=1e-6)
+        assert torch.equal(batch["inputs"], stored["inputs"])
+        seen += batch["index"].tolist()
+    assert sorted(seen) == list(range(SAMPLES))
+    half = next(iter(Loader(dataset, 7, how="rendered", dtype="float16")))
+    assert half["images"].dtype == torch.float16
+    with pytest.raises(InvalidSpec, match="rendered: no images here have diagrams"):
+        Loader(PersistenceImageDataset(store, names=["inputs"]), how="rendered")

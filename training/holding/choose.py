@@ -10,12 +10,13 @@ from torch import Tensor
 
 from pi_cache.errors import InvalidSpec
 from pi_cache.quantities import bytes_text
+from training.holding.drawn import Drawn
 from training.holding.memory import free_memory
 from training.holding.resident import Resident
 from training.holding.streaming import Streaming
 from training.parts import Table, total_bytes
 
-How = Literal["auto", "resident", "streaming"]
+How = Literal["auto", "resident", "streaming", "rendered"]
 
 DEVICE_SHARE = 0.5
 """Of the device's free memory that samples may take: activations and gradients need the rest."""
@@ -48,11 +49,12 @@ def hold(
     device: str | torch.device = "cpu",
     batch_size: int = 128,
     memory: int | None = None,
-) -> Resident | Streaming:
+) -> Resident | Streaming | Drawn:
     """The samples of a dataset, held as `how` says; its `why` is a sentence for the log.
 
     auto: resident on the device where they take at most half of its free memory, resident in the
-    machine's where they take at most 0.7 of that, and else streaming.
+    machine's where they take at most 0.7 of that, and else streaming. rendered draws images from
+    their diagrams; auto never does, as what is drawn is not rounded as what is stored.
     batch_size: of the batches to come; says how much streaming reads at a time. memory: bytes in
     place of the free ones, of each.
     Raises InvalidSpec, CorruptStore.
@@ -64,6 +66,8 @@ def hold(
             "nothing to hold: tensors are made of images, inputs, arrays, labels and numbers; name"
             " some of them (ids, groups and splits of a sample are found by its index)"
         )
+    if how == "rendered":
+        return Drawn(table, device=device)
     size, target = total_bytes(table), torch.device(device)
     places = [(target, DEVICE_SHARE)] if target.type != "cpu" else []
     for place, share in [*places, (torch.device("cpu"), MACHINE_SHARE)]:
