@@ -26,7 +26,7 @@ DOCUMENTS = [
     "docs/recordings.md",
     "docs/wearables.md",
 ]
-PAGES = [f"docs/{name}.md" for name in ("conventions", "format", "joins-and-folds")]
+PAGES = [f"docs/{name}.md" for name in ("conventions", "format", "joins-and-folds", "losses")]
 
 
 def commands(document: str) -> list[str]:
