@@ -98,6 +98,8 @@ def test_imports_stay_light(statement: str, absent: set[str]) -> None:
 def test_training_never_loads_topology() -> None:
     pytest.importorskip("torch")
     rooms = "import training.data, training.augment.batches, training.models.checkpoints"
+    losses = sorted((ROOT / "training" / "losses").glob("[a-z]*.py"))
+    rooms += "".join(f", training.losses.{path.stem}" for path in losses)
     assert not loaded_by(rooms) & NOT_IN_TRAINING
 
 

@@ -26,7 +26,9 @@ DOCUMENTS = [
     "docs/recordings.md",
     "docs/wearables.md",
 ]
-PAGES = [f"docs/{name}.md" for name in ("conventions", "format", "joins-and-folds", "losses")]
+PAGES = [
+    f"docs/{name}.md" for name in ("conventions", "format", "joins-and-folds", "losses", "models")
+]
 
 
 def commands(document: str) -> list[str]:

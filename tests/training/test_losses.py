@@ -151,7 +151,10 @@ def test_features(mean: str) -> None:
     expected = naive.squares(*arrays(own @ weight, other), mean)
     close(features.l2(own, other, reduction=mean, projector=lambda f: f @ weight), expected)
     each = features.l2_per_sample(own, other, projector=lambda f: f @ weight)
-    close(each.mean(), naive.squares(*arrays(own @ weight, other), "element_mean"))
+    assert each.shape == (3,)
+    for i in range(3):
+        one = naive.squares(*arrays(own[i : i + 1] @ weight, other[i : i + 1]), "element_mean")
+        close(each[i], one)
 
 
 def test_attention_based_features() -> None:

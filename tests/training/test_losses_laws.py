@@ -32,7 +32,7 @@ def close(found: Tensor, expected: Tensor | float, tolerance: float = 1e-12) -> 
 # --- What changes nothing ----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("classes", [1, 10, 100])
+@pytest.mark.parametrize("classes", [2, 10, 100])
 def test_the_two_reductions_differ_by_the_classes(classes: int) -> None:
     own, other = made(7, classes), made(7, classes, seed=1)
     ratio = kd.kl_batch_mean(own, other, temperature=4.0) / classes
@@ -56,6 +56,8 @@ def test_twice_rescaled_is_half_the_temperature() -> None:
     own, other = kd.rescale(made(5, 4), factor=1), kd.rescale(made(5, 4, seed=1), factor=1)
     half = kd.kl_batch_mean(own, other, temperature=0.5)
     close(kd.kl_batch_mean(2 * own, 2 * other, temperature=1.0), half)
+    doubled = kd.rescale(made(5, 4), factor=2), kd.rescale(made(5, 4, seed=1), factor=2)
+    close(kd.kl_batch_mean(*doubled, temperature=1.0), half)
 
 
 def test_mixed_targets_are_mixed_losses() -> None:
@@ -284,6 +286,10 @@ REFUSED: dict[str, tuple[Callable[[], object], str]] = {
     "labels": (
         lambda: kd.cross_entropy_batch_mean(made(4, 3), torch.zeros(5, dtype=torch.long)),
         r"labels must be \(4,\)",
+    ),
+    "no label": (
+        lambda: kd.cross_entropy_batch_mean(made(4, 3), torch.tensor([0, -1, 2, 1])),
+        r"labels must lie in 0..2, got -1..2; leave out samples without a label",
     ),
     "whole numbers": (lambda: attention.energy(torch.ones(2, 3, 4, dtype=torch.uint8)), "floats"),
     "reduction": (

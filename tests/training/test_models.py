@@ -204,6 +204,8 @@ def test_fusion_reads_features_and_images() -> None:
         Fusion(features=19, image=(8, 8), classes=4)
     with pytest.raises(InvalidSpec, match=r"got features \(5, 19\) and images \(4, 3, 8, 8\)"):
         model(features, images[:4])
+    with pytest.raises(InvalidSpec, match=r"must be floats, got torch.float32 and torch.uint8"):
+        model(features, images.to(torch.uint8))
 
 
 @pytest.mark.parametrize(

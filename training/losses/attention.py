@@ -2,8 +2,9 @@
 
     Q_i = unit_L2( mean_c |A_ic|**p ) over positions;  loss = |Q_student - Q_teacher|**2
 
-Zagoruyko and Komodakis, ICLR 2017 (arXiv 1612.03928). Their code and RepDistiller's take the mean
-over batch and positions (`element_mean`); the formula sums over positions (`batch_mean`).
+Zagoruyko and Komodakis, ICLR 2017 (arXiv 1612.03928). Their code and RepDistiller's square the
+difference and take the mean over batch and positions (`element_mean`), where the printed formula
+has a norm; the sum over positions (`batch_mean`) is a choice.
 """
 
 from __future__ import annotations

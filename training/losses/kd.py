@@ -128,4 +128,9 @@ def _shares(logits: Tensor, targets: Tensor) -> Tensor:
             f"labels must be ({len(logits)},), or floats {tuple(logits.shape)} for shares of"
             f" classes; got {tuple(targets.shape)} of {targets.dtype}"
         )
+    if not bool(((targets >= 0) & (targets < classes)).all()):
+        raise InvalidSpec(
+            f"labels must lie in 0..{classes - 1}, got {int(targets.min())}..{int(targets.max())};"
+            " leave out samples without a label (-1)"
+        )
     return one_hot(targets.long(), classes).to(wide(logits).dtype)

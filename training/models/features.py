@@ -1,7 +1,7 @@
 """Statistics of a window of a signal: 19 of them for the three axes of an accelerometer.
 
-PI-Net's features are 19 statistics of a frame; which ones is not known. These are the 19 in use
-for wrist accelerometers: of each axis the mean, variance, root mean square and range (12), of each
+PI-Net's features are 19 statistics of a frame; which ones is not known. These are our choice: of
+each axis the mean, variance, root mean square and range (12), of each
 pair of axes Pearson's correlation and the length of their two ranges (6), and the length of all
 ranges (1).
 """

@@ -58,5 +58,10 @@ class Fusion(nn.Module):
                 f"got features {shapes[0]} and images {shapes[1]}, expected (n, {self.features})"
                 f" and (n, {', '.join(map(str, self.image))}) of one n"
             )
+        if not (features.is_floating_point() and images.is_floating_point()):
+            raise InvalidSpec(
+                f"features and images must be floats, got {features.dtype} and {images.dtype};"
+                " widen bytes before, by what they stand for"
+            )
         outputs: Outputs = self.mlp(torch.cat([features, images.flatten(1)], dim=1))
         return outputs

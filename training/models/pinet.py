@@ -2,7 +2,7 @@
 
 The layers are those of the released code, which differs from some descriptions of the paper:
 widths 128, 256, 512, 1024, and ReLU at the end. Norms, padding and initial weights are those of
-Keras, in which it is written, so that its weights mean the same here.
+Keras, in which it is written.
 
 References: Som et al., "PI-Net: A Deep Learning Approach to Extract Topological Persistence
 Images", CVPR Workshops 2020, arXiv 1906.01769.
@@ -97,10 +97,11 @@ class SignalPINet(PINet):
 class ImagePINet(PINet):
     """Images (n, channels, height, width) to images: a dense end, spread by a transposed conv.
 
-    The kernel is as large as the image. Each channel of its result is a channel of the image; the
-    released code flattens that result with the channels last, and the order in which its targets
-    were flattened is not known. 8,776,223 parameters with the running ones, for 3 channels and
-    3 x 50 x 50 pixels, of which 8,772,377 are trained.
+    The kernel is as large as the image. Each channel of its result is a channel of the image. The
+    released network flattens its result (n, C, P, P) with the channels last, while its script reads
+    targets and predictions as (3, 50, 50): with released weights the images of this network are
+    `images.permute(0, 2, 3, 1).reshape(n, 3, 50, 50)`. 8,776,223 parameters with the running ones,
+    for 3 channels and 3 x 50 x 50 pixels, of which 8,772,377 are trained.
     """
 
     dimensions = 2
