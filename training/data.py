@@ -21,6 +21,7 @@ from torch.utils.data import DataLoader, Dataset, default_collate
 
 from pi_cache.errors import InvalidSpec
 from pi_cache.reader import Check, Store, open_store
+from pi_cache.rows import read_only
 from pi_cache.specs import Status, StoreSpec
 from training.parts import Part, image_part, input_part
 from training.selection import (
@@ -199,29 +200,29 @@ class PersistenceImageDataset(Dataset[Any]):
         """(n,) number in the store of each delivered sample, read-only like all of these."""
         chosen = self._chosen()
         index: NDArray[np.intp] = chosen[self.store.status[chosen] == Status.OK]
-        return _read_only(index)
+        return read_only(index)
 
     @cached_property
     def labels(self) -> NDArray[np.int64]:
         """(n,) label of each delivered sample."""
-        return _read_only(self.store.labels[self.index])
+        return read_only(self.store.labels[self.index])
 
     @cached_property
     def ids(self) -> NDArray[np.object_]:
         """(n,) id of each delivered sample."""
-        return _read_only(self.store.ids[self.index])
+        return read_only(self.store.ids[self.index])
 
     @cached_property
     def groups(self) -> NDArray[np.object_] | None:
         """(n,) group of each delivered sample, None when the store has none."""
         groups = self.store.groups
-        return None if groups is None else _read_only(groups[self.index])
+        return None if groups is None else read_only(groups[self.index])
 
     @cached_property
     def splits(self) -> NDArray[np.object_] | None:
         """(n,) split of each delivered sample, None when the store has none."""
         splits = self.store.splits
-        return None if splits is None else _read_only(splits[self.index])
+        return None if splits is None else read_only(splits[self.index])
 
     @property
     def parts(self) -> dict[str, Part]:
@@ -378,12 +379,6 @@ def _parts(column: Any) -> Sequence[Any]:
 
 def _pinned(column: Any) -> Any:
     return column.pin_memory() if isinstance(column, Tensor) else column
-
-
-def _read_only(cached: NDArray[Any]) -> NDArray[Any]:
-    """The array, which a caller could otherwise change for everybody."""
-    cached.setflags(write=False)
-    return cached
 
 
 def _parse_names(names: Sequence[str] | None, store: Store) -> tuple[str, ...]:

@@ -12,10 +12,10 @@ from pi_cache.reader import Store
 from pi_cache.specs import GramianSpec, Status
 from pipeline.gramian.fields import decoded, outside, real_values
 from pipeline.reports.coverage import coverage, flat_warnings
-from pipeline.reports.explain import label_name
+from pipeline.reports.explain import sample_facts
 from pipeline.reports.inputs import input_warnings
 from pipeline.reports.text import WIDTH, report_lines
-from pipeline.reports.windows import window_facts, window_line, window_warnings
+from pipeline.reports.windows import window_line, window_warnings
 from pipeline.statistics import USABLE
 
 FORMULAS = {
@@ -138,28 +138,21 @@ def explain_sample(
     pixel: the row and column to explain; the largest one of each field otherwise.
     """
     spec = parse_gramian(store)
-    if not -len(store) <= sample < len(store):
-        raise InvalidSpec(f"sample must lie in 0..{len(store) - 1}, got {sample}")
+    known = sample_facts(store, sample)
     if pixel is not None and not all(0 <= place < spec.pixels for place in pixel):
         raise InvalidSpec(f"pixel must lie in 0..{spec.pixels - 1} twice, got {pixel}")
-    name, status = str(store.ids[sample]), Status(int(store.status[sample]))
+    usable = Status[known["status"]] in USABLE
     fields = decoded(store.read("images", [sample])[0], spec)  # (C, size, size)
     signals = signals_of(store, sample)
     return {
-        "key": store.key,
-        "sample": name,
-        "label": label_name(store, sample),
-        "split": "" if store.splits is None else str(store.splits[sample]),
-        "status": status.name,
-        "problem": store.manifest.statistics.get("problems", {}).get(name, ""),
-        "window": window_facts(store, sample),
+        **known,
         "gramian": spec.to_dict(),
         "unit": store.column("images").attributes["unit"],
         "channels": [
             {
                 "name": channel,
                 "signal": None if signals is None else _signal_facts(signals[k], spec),
-                **_pixel_facts(store, fields[k] if status in USABLE else None, pixel),
+                **_pixel_facts(store, fields[k] if usable else None, pixel),
             }
             for k, channel in enumerate(store.channels)
         ],

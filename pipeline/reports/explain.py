@@ -30,9 +30,29 @@ def explain_sample(
 
     pixel: the row and column to explain; the brightest one of each image otherwise.
     """
+    known = sample_facts(store, sample)
+    images = store.read("images", [sample])[0].astype(np.float64)
+    usable = Status[known["status"]] in USABLE
+    return {
+        **known,
+        "recipe": recipe_of(store),
+        "diagram": store.spec.diagram.to_dict(),
+        "image": store.spec.image.to_dict(),
+        "channels": [
+            {
+                "name": channel,
+                **_explain_diagram(store.diagram(sample, k), store.spec.image),
+                **_explain_pixel(images[k] if usable else None, store.spec.image, pixel),
+            }
+            for k, channel in enumerate(store.channels)
+        ],
+    }
+
+
+def sample_facts(store: Store, sample: int) -> dict[str, Any]:
+    """Who a sample is and what became of it, whatever its images are. Raises InvalidSpec."""
     if not -len(store) <= sample < len(store):
         raise InvalidSpec(f"sample must lie in 0..{len(store) - 1}, got {sample}")
-    images = store.read("images", [sample])[0].astype(np.float64)
     name, status = str(store.ids[sample]), Status(int(store.status[sample]))
     return {
         "key": store.key,
@@ -42,17 +62,6 @@ def explain_sample(
         "status": status.name,
         "problem": store.manifest.statistics.get("problems", {}).get(name, ""),
         "window": window_facts(store, sample),
-        "recipe": recipe_of(store),
-        "diagram": store.spec.diagram.to_dict(),
-        "image": store.spec.image.to_dict(),
-        "channels": [
-            {
-                "name": channel,
-                **_explain_diagram(store.diagram(sample, k), store.spec.image),
-                **_explain_pixel(images[k] if status in USABLE else None, store.spec.image, pixel),
-            }
-            for k, channel in enumerate(store.channels)
-        ],
     }
 
 
