@@ -1,0 +1,1 @@
+"""Methods of distillation: named, weighted terms of the outputs of a student and its teachers."""
