@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -95,13 +96,14 @@ class Task:
 
 
 def prepare(batch: Mapping[str, Tensor], numbers: Tensor) -> dict[str, Tensor]:
-    """A batch as views take it: `inputs` channels first, labels as classes; all else as it is.
+    """A batch as views take it: `inputs` floats, channels first, labels as classes; else as it is.
 
     numbers: the class of each label. A label -1, for none, stays -1.
     """
     made = dict(batch)
     if "inputs" in made:
-        made["inputs"] = made["inputs"].movedim(-1, 1).contiguous()
+        moved = made["inputs"].movedim(-1, 1).contiguous()
+        made["inputs"] = moved if moved.is_floating_point() else moved.float()
     if "labels" in made:
         labels = made["labels"]
         classes = numbers.to(labels.device)[labels.clamp(min=0)]
@@ -149,10 +151,10 @@ def _read_own(path: Path) -> Arrays:
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
-    except (ValueError, OSError) as error:
-        if isinstance(error, FileNotFoundError):
-            raise
-        raise InvalidSpec(f"{path} is no .npz file of plain arrays ({error:.100})") from error
+    except FileNotFoundError:
+        raise
+    except (ValueError, OSError, BadZipFile, AttributeError) as error:
+        raise InvalidSpec(f"{path} is no .npz file of plain arrays ({error!s:.100})") from error
     if "ids" not in arrays:
         raise InvalidSpec(f"{path} has no array 'ids', which says whose row is whose")
     return Arrays(arrays.pop("ids").astype(str), arrays)

@@ -1,4 +1,4 @@
-"""What a method of distillation is: a frozen value that turns outputs into named, weighted terms."""
+"""What a method of distillation is: a frozen value that makes weighted terms of outputs."""
 
 from __future__ import annotations
 
