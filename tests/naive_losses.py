@@ -229,3 +229,56 @@ def confidence_weights(teachers: Sequence[Array], shares: Array) -> Array:
         for t, value in enumerate(softmax(losses[:, i].tolist())):
             found[t, i] = (1 - value) / (len(teachers) - 1)
     return found
+
+
+def mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)
+
+
+def amd(own: Array, other: Array, scale: float, margin: float) -> float:
+    """The mean over positions of whole maps, at the smaller size."""
+    sizes = [min(pair) for pair in zip(own.shape[2:], other.shape[2:], strict=True)]
+    q = [amd_map(pool(each, sizes)) for each in (own, other)]
+    return amd_terms(q[0], q[1], "element_mean", scale, margin)
+
+
+def amd_parts(own: Array, other: Array, scale: float, margin: float) -> float:
+    """The same of 2 parts of a signal or 2 x 2 of an image, mean over parts."""
+    sizes = [min(pair) for pair in zip(own.shape[2:], other.shape[2:], strict=True)]
+    q = [amd_map(pool(each, sizes)) for each in (own, other)]
+    cuts = itertools.product(*((slice(0, s // 2), slice(s // 2, None)) for s in sizes))
+    losses = [
+        amd_terms(q[0][:, *cut], q[1][:, *cut], "element_mean", scale, margin) for cut in cuts
+    ]
+    return mean(losses)
+
+
+def project(maps: Array, weight: Array, bias: Array) -> Array:
+    """(n, D, *positions) of maps (n, C, *positions): a matrix (D, C) at each position."""
+    found = np.zeros((maps.shape[0], len(weight), *maps.shape[2:]))
+    for i, d, *position in np.ndindex(found.shape):
+        values = maps[(i, slice(None), *position)]
+        found[(i, d, *position)] = sum(weight[d] * values) + bias[d]
+    return found
+
+
+def hint(own: Array, other: Array, weight: Array, bias: Array) -> float:
+    """Mean squared difference after the projection, at the smaller size."""
+    sizes = [min(pair) for pair in zip(own.shape[2:], other.shape[2:], strict=True)]
+    if sizes:
+        own, other = pool(own, sizes), pool(other, sizes)
+    return mean(
+        [(a - b) ** 2 for a, b in zip(project(own, weight, bias).flat, other.flat, strict=True)]
+    )
+
+
+def normed(rows: Array, weight: Array, bias: Array, scale: Array, shift: Array) -> Array:
+    """A linear layer (D, C) of rows (n, C), then a batch norm in training."""
+    found = np.array(
+        [[sum(w * row) + b for w, b in zip(weight, bias, strict=True)] for row in rows]
+    )
+    for d, column in enumerate(found.T):
+        middle = mean(column.tolist())
+        spread = math.sqrt(mean([(v - middle) ** 2 for v in column.tolist()]) + 1e-5)
+        found[:, d] = [scale[d] * (v - middle) / spread + shift[d] for v in column.tolist()]
+    return found

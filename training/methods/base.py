@@ -9,6 +9,8 @@ from typing import Any, ClassVar, NamedTuple
 
 from torch import Tensor, nn
 
+from pi_cache.errors import InvalidSpec
+from pi_cache.specs.checks import Checks
 from training.models.outputs import Outputs
 
 
@@ -37,14 +39,41 @@ class Method(ABC):
     """The objective of a student that learns from teachers: settings, checked on construction.
 
     name: of METHODS. source: paper and section. least, most: how many teachers it takes, None for
-    any number. stages: it reads the maps of stages, not the logits alone.
+    any number. roles: what the paper's teachers read, in the order of its weights. stages: it reads
+    the maps of stages, not the logits alone. needs_start: the student starts from a network of its
+    kind that was trained alone. pick: the epoch of a teacher's run, `best` or `last`, where the
+    method is about that; see `picked`. term_names: of all summands that it may have.
     """
 
     name: ClassVar[str]
     source: ClassVar[str]
     least: ClassVar[int] = 1
     most: ClassVar[int | None] = 1
+    roles: ClassVar[tuple[str, ...]] = ()
     stages: ClassVar[bool] = False
+    needs_start: ClassVar[bool] = False
+    pick: ClassVar[str | None] = None
+    term_names: ClassVar[tuple[str, ...]] = ("ce",)
+
+    def __post_init__(self) -> None:
+        checks = Checks(self.name)
+        self.check(checks)
+        checks.done()
+
+    def check(self, checks: Checks) -> None:  # noqa: B027  # most have more to check
+        """Gather what is wrong with the settings; a child adds its own."""
+
+    def check_teachers(self, count: int) -> None:
+        """Raise InvalidSpec unless the method takes so many teachers."""
+        if count < self.least or (self.most is not None and count > self.most):
+            raise InvalidSpec(
+                f"{self.name} learns from {how_many(self)}, got {count}; give --teacher for each"
+            )
+
+    @property
+    def smallest(self) -> int:
+        """Samples that a batch needs; a smaller last one is left out."""
+        return 2
 
     @abstractmethod
     def terms(
@@ -71,3 +100,12 @@ class Method(ABC):
     def to_dict(self) -> dict[str, Any]:
         """Its name and settings, as plain values."""
         return {"name": self.name, **asdict(self)}
+
+
+def how_many(method: Method | type[Method]) -> str:
+    """How many teachers a method takes, in words."""
+    if method.most == method.least:
+        return f"{method.least} teacher" + ("s" if method.least > 1 else "")
+    if method.most is None:
+        return f"{method.least} teachers or more"
+    return f"{method.least} to {method.most} teachers"

@@ -1,0 +1,87 @@
+"""Methods that compare features through a learned projector: FitNet and L2."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor, nn
+
+from pi_cache.specs.checks import Checks
+from training.losses.features import l2
+from training.losses.shapes import REDUCTIONS, match_positions
+from training.methods.base import Term, Terms
+from training.methods.checks import check_weights
+from training.methods.kd import WithKd
+from training.methods.layers import pairs
+from training.models.outputs import Outputs
+
+PROJECTORS: Mapping[int, Callable[[int, int], nn.Module]] = {
+    2: nn.Linear,
+    3: lambda before, after: nn.Conv1d(before, after, 1),
+    4: lambda before, after: nn.Conv2d(before, after, 1),
+}
+
+
+def projector(student: Tensor, teacher: Tensor) -> nn.Module:
+    """From the channels of maps (n, C, ...) to those of a teacher's: linear, with a bias."""
+    return PROJECTORS[student.ndim](student.shape[1], teacher.shape[1])
+
+
+@dataclass(frozen=True, kw_only=True)
+class FitNet(WithKd):
+    """Hints: CE + 100 (projector(F_student) - F_teacher)**2 of one stage.
+
+    Weight and stage are RepDistiller's, whose weight belongs to `element_mean`. Our choices: the
+    projector is a 1 x 1 convolution alone, since maps may be negative; of two sizes the larger is
+    averaged to the smaller first. RepDistiller's convolution changes the size itself, and ends in a
+    norm and ReLU. All is trained at once, where the paper trains the hint first.
+    """
+
+    name: ClassVar[str] = "fitnet"
+    source: ClassVar[str] = "Romero et al., ICLR 2015, arXiv 1412.6550; RepDistiller"
+    stages: ClassVar[bool] = True
+    term_names: ClassVar[tuple[str, ...]] = ("ce", "kd", "hint")
+    hint_weight: float = 100.0
+    layer: str = "stage2"
+    reduction: str = "element_mean"
+
+    def check(self, checks: Checks) -> None:
+        super().check(checks)
+        check_weights(checks, hint_weight=self.hint_weight)
+        checks.choice("reduction", self.reduction, tuple(REDUCTIONS))
+        checks.that(self.layer != "all", "layer must be one layer, such as stage2; got all")
+
+    def learned(self, student: Outputs, teachers: Sequence[Outputs]) -> nn.ModuleDict:
+        return nn.ModuleDict({"projector": projector(*self._maps(student, teachers))})
+
+    def added(
+        self,
+        student: Outputs,
+        teachers: Sequence[Outputs],
+        targets: Tensor,
+        learned: nn.ModuleDict,
+    ) -> Terms:
+        own, other = self._maps(student, teachers)
+        hint = l2(own, other, reduction=self.reduction, projector=learned["projector"])
+        return {"hint": Term(self.hint_weight, hint)}
+
+    def _maps(self, student: Outputs, teachers: Sequence[Outputs]) -> tuple[Tensor, Tensor]:
+        """Maps of the layer of both, at one size."""
+        self.check_teachers(len(teachers))
+        ((own, (other,)),) = pairs(student, teachers, [self.layer])
+        return (own, other) if own.ndim == other.ndim == 2 else match_positions(own, other)
+
+
+@dataclass(frozen=True, kw_only=True)
+class L2(FitNet):
+    """CE + 100 (linear(pooled_student) - pooled_teacher)**2, `element_mean`.
+
+    Of any two networks, of a signal and of an image too. The weight was not found; it is that of
+    the hint.
+    """
+
+    name: ClassVar[str] = "l2"
+    source: ClassVar[str] = "the hint of FitNet, of pooled features"
+    layer: str = "pooled"
