@@ -112,8 +112,8 @@ def sp(own: Sequence, other: Sequence) -> float:
 def orthogonal(patch: Array, product: bool) -> Array:
     rows = [unit(row) for row in patch]
     found = similarity(np.array(rows)) if product else [list(row) for row in rows]
-    for i in range(len(rows)):
-        found[i][i] -= 1
+    for i in range(min(len(rows), len(found[0]))):
+        found[i][i] -= 1  # of both sides of a loss, where it cancels
     return np.array(found)
 
 

@@ -128,6 +128,15 @@ def test_orthogonal_features(
     close(parts[-1], naive.orthogonal(side, product))
 
 
+def test_patches_that_are_not_square_have_no_identity_but_a_loss() -> None:
+    own, other = made(7, 2, 3), made(7, 9, seed=1)
+    found = similarity.tpkd(own, [other], weights=[1], reduction="element_mean", product=False)
+    maps = [np.array(naive.similarity(each.numpy())) for each in (own, other)]
+    pairs = zip(*[naive.cut(each, 2, True) for each in maps], strict=True)
+    units = [[p / np.linalg.norm(p, axis=1, keepdims=True) for p in pair] for pair in pairs]
+    close(found, np.mean([np.mean((a - b) ** 2) for a, b in units]))
+
+
 @pytest.mark.parametrize("count", [2, 3, 6])
 def test_relations(count: int) -> None:
     own, other = 3 * made(count, 4), made(count, 7, seed=1)

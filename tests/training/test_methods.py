@@ -143,7 +143,7 @@ def orthogonal(student: Outputs, teachers: Sequence[Outputs], weights: Sequence[
         naive.tpkd(
             np.array(naive.similarity(stage(student, name))),
             np.array(merged(teachers, name, weights)),
-            *(2, True, True, "element_mean"),
+            *(2, True, False, "element_mean"),
         )
         for name in STAGES
     ]
@@ -563,6 +563,14 @@ def test_layers_by_name() -> None:
         ("at", PHOTOGRAPHS, ("stage1:stage1:stage1",), "names 2 teachers, there are 1"),
         ("sp", PHOTOGRAPHS, ("stage1:",), "names 1 teachers, there are 1; write NAME"),
         ("at", SIGNALS, ("all",), "maps of 2 axes of positions cannot be compared"),
+        ("at", PHOTOGRAPHS, ("stage1", "stage1"), "compare stage1:stage1 more than once"),
+        (
+            "sp",
+            PHOTOGRAPHS,
+            ("all", "last"),
+            "layers all,last compare stage3:stage3 more than once",
+        ),
+        ("at", PHOTOGRAPHS, ("pooled",), "vectors have no positions: use a loss .* such as SP"),
     ],
 )
 def test_layers_that_cannot_be(
@@ -570,6 +578,13 @@ def test_layers_that_cannot_be(
 ) -> None:
     with pytest.raises(InvalidSpec, match=message):
         terms_of(name, PHOTOGRAPH, [teacher], layers=layers)
+
+
+def test_layers_of_one_network_have_no_colon() -> None:
+    with pytest.raises(
+        InvalidSpec, match=r"layer stage1:stage2 names two networks; .* without a colon"
+    ):
+        make_method("afd", student_layers="stage1:stage2").learned(SIGNAL, [SIGNALS])
 
 
 def test_a_hint_of_a_signal_to_an_image_is_refused_before_training() -> None:

@@ -63,7 +63,10 @@ def amd_local(
     own, other = _positive(student, teacher)
     sizes = own.shape[1:]
     if grid < 1 or min(sizes) < grid:
-        raise InvalidSpec(f"maps of {tuple(sizes)} positions cannot be cut in {grid} along an axis")
+        raise InvalidSpec(
+            f"maps of {tuple(sizes)} positions cannot be cut in {grid} along an axis; take a"
+            " smaller grid, or layers with larger maps"
+        )
     losses = [
         _terms(own[part].flatten(1), other[part].flatten(1), reduction, scale, margin)
         for part in _parts(sizes, grid)

@@ -6,16 +6,11 @@ from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
-from torch.nn.functional import adaptive_avg_pool1d, adaptive_avg_pool2d
 
 from pi_cache.errors import InvalidSpec
 
 SMALLEST = 1e-30
 """A row whose norm is no larger counts as zero: its reciprocal would overflow in the gradient."""
-POOLS: dict[int, Callable[[Tensor, Sequence[int]], Tensor]] = {
-    1: lambda maps, sizes: adaptive_avg_pool1d(maps, sizes[0]),
-    2: lambda maps, sizes: adaptive_avg_pool2d(maps, (sizes[0], sizes[1])),
-}
 REDUCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "batch_mean": lambda terms: terms.flatten(1).sum(1).mean(),
     "element_mean": lambda terms: terms.mean(),
@@ -51,7 +46,10 @@ def check_maps(*maps: Tensor, axes: int = 3) -> None:
     shapes = [tuple(values.shape) for values in maps]
     if any(len(shape) < axes or 0 in shape for shape in shapes):
         needed = "(n, channels, positions...)" if axes == 3 else "(n, ...)"
-        raise InvalidSpec(f"maps must be {needed} and not empty, got {shapes}")
+        raise InvalidSpec(
+            f"maps must be {needed} and not empty, got {shapes}; vectors have no positions: use a"
+            " loss that compares samples, such as SP"
+        )
     if len({shape[0] for shape in shapes}) > 1:
         raise InvalidSpec(f"maps must be of one batch, in its order, got {shapes}")
 
@@ -65,17 +63,32 @@ def check_weights(weights: Sequence[float] | Tensor, teachers: int) -> None:
 def pool(maps: Tensor, sizes: Sequence[int]) -> Tensor:
     """Means (n, C, *sizes) of maps; maps that have these sizes already are returned as they are.
 
-    Raises InvalidSpec where the axes differ, as between a signal's maps and an image's. On CUDA
-    the gradient of pooling is not deterministic.
+    The same as adaptive average pooling, by a product for each axis: torch's own has no
+    deterministic gradient on CUDA, and a run that asks for determinism would fail there. Raises
+    InvalidSpec where the axes differ, as between a signal's maps and an image's.
     """
     if tuple(maps.shape[2:]) == tuple(sizes):
         return maps
-    if maps.ndim - 2 != len(sizes) or len(sizes) not in POOLS:
+    if maps.ndim - 2 != len(sizes):
         raise InvalidSpec(
             f"maps of {maps.ndim - 2} axes of positions cannot be compared with maps of"
             f" {len(sizes)}; use a loss that compares samples, such as SP"
         )
-    return POOLS[len(sizes)](maps, sizes)
+    # Autocast would take half precision, where a third is no third.
+    with torch.autocast(maps.device.type, enabled=False):
+        means = wide(maps)
+        for axis, size in enumerate(sizes, start=2):
+            means = (means.movedim(axis, -1) @ _averages(means, axis, size)).movedim(-1, axis)
+    return means.to(maps.dtype)
+
+
+def _averages(maps: Tensor, axis: int, size: int) -> Tensor:
+    """(positions, size) shares of the positions along an axis in each of `size` means."""
+    count, place = maps.shape[axis], torch.arange(size, device=maps.device)
+    position = torch.arange(count, device=maps.device)[:, None]
+    first, stop = place * count // size, ((place + 1) * count + size - 1) // size
+    within = (position >= first) & (position < stop)
+    return within.to(maps.dtype) / (stop - first)
 
 
 def match_positions(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:

@@ -90,6 +90,7 @@ def tpkd(
 ) -> Tensor:
     """Squared difference of orthogonal features of student and merged teachers, mean over patches.
 
+    The identity is on both sides and cancels, so that patches need not be square here.
     weights: of the teachers' similarities. reduction: of a patch's squares, `batch_mean` (squared
     Frobenius norm over its rows) or `element_mean`; which one TPKD's weights 700 and 200 belong to
     was not found. Jeon et al., EAAI 2024 (arXiv 2407.05315).
@@ -97,11 +98,8 @@ def tpkd(
     merged = merge([similarity(maps) for maps in teachers], weights)
     own = similarity(student)
     check_maps(own, merged, axes=2)
-    pairs = zip(
-        orthogonal_features(own, patches=patches, layout=layout, product=product),
-        orthogonal_features(merged, patches=patches, layout=layout, product=product),
-        strict=True,
-    )
+    cut = [_cut(each, patches, layout) for each in (own, merged)]
+    pairs = zip(*[[_normalised(patch, product) for patch in each] for each in cut], strict=True)
     return torch.stack([reduce((a - b).square(), reduction) for a, b in pairs]).mean()
 
 
@@ -128,14 +126,21 @@ def _cut(similarities: Tensor, patches: int, layout: str) -> list[Tensor]:
     return [patch for band in bands for patch in torch.tensor_split(band, side, dim=1)]
 
 
-def _orthogonal(patch: Tensor, *, product: bool) -> Tensor:
+def _normalised(patch: Tensor, product: bool) -> Tensor:
+    """A patch with rows of norm one, or the cosines of its rows: what has the identity near it."""
     unit = unit_rows(patch)
-    if product:
-        with torch.autocast(unit.device.type, enabled=False):
-            unit = unit @ unit.T
-    elif unit.shape[0] != unit.shape[1]:
+    if not product:
+        return unit
+    with torch.autocast(unit.device.type, enabled=False):
+        return unit @ unit.T
+
+
+def _orthogonal(patch: Tensor, *, product: bool) -> Tensor:
+    found = _normalised(patch, product)
+    if found.shape[0] != found.shape[1]:
         raise InvalidSpec(
-            f"the identity cannot be subtracted from a patch {tuple(unit.shape)}; take"
-            " product=True, or square patches of a batch that they divide"
+            f"the identity cannot be subtracted from a patch {tuple(found.shape)}; take"
+            " product=True, or square patches of batches that they divide (drop_last leaves out a"
+            " last batch that is smaller)"
         )
-    return unit - torch.eye(len(unit), device=unit.device, dtype=unit.dtype)
+    return found - torch.eye(len(found), device=found.device, dtype=found.dtype)

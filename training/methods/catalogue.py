@@ -47,7 +47,7 @@ def make_method(name: str, **settings: Any) -> Method:
             continue
         try:
             parsed[setting] = PARSERS[kinds[setting]](value)
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, OverflowError):
             problems.append(f"{setting} must be {KINDS[kinds[setting]]}, got {value!r:.60}")
     if problems:
         known = ", ".join(kinds)

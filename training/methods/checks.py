@@ -26,10 +26,16 @@ def check_positive(checks: Checks, **numbers: float) -> None:
         checks.that(holds, f"{name} must be a finite number above 0, got {value!r}")
 
 
+def check_layers(checks: Checks, **layers: Sequence[str]) -> None:
+    """One layer at least; whether a network has it is seen at the first batch."""
+    for name, given in layers.items():
+        checks.that(len(given) > 0, f"{name} must name one layer at least, such as last")
+
+
 def check_shares(checks: Checks, weights: Sequence[float]) -> None:
     """Weights of teachers: from 0 on, and together one."""
     check_weights(checks, **{f"weight {k} of teachers": w for k, w in enumerate(weights, 1)})
-    total = math.fsum(weights)
+    total = sum(weights)  # fsum raises where numbers are too large, or infinite with both signs
     checks.that(
         abs(total - 1) <= SUM,
         f"weights of teachers must add up to 1, got {_listed(weights)} = {total:g}",

@@ -110,8 +110,8 @@ class Kd(WithKd):
 class Eskd(Kd):
     """KD from a teacher that was stopped early: its best epoch.
 
-    lambda is 0.7 for GENEActiv and 0.99 for PAMAP2. The paper's best epoch is that on test data,
-    a run here keeps that on validation data.
+    lambda is 0.7 for GENEActiv and 0.99 for PAMAP2. What the paper's best epoch was measured on was
+    not found; a run here keeps that on validation data.
     """
 
     name: ClassVar[str] = "eskd"

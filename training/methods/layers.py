@@ -33,18 +33,27 @@ class Pair(NamedTuple):
 def pairs(student: Outputs, teachers: Sequence[Outputs], layers: Sequence[str]) -> list[Pair]:
     """The maps that `layers` name, in their order.
 
-    Raises InvalidSpec for a name that a network has not, and where `all` meets networks with other
-    numbers of stages.
+    Raises InvalidSpec for a name that a network has not, where `all` meets networks with other
+    numbers of stages, and where the same maps would be compared twice.
     """
+    names = [each for text in layers for each in _names(text, student, teachers)]
+    if twice := [":".join(each) for each in dict.fromkeys(names) if names.count(each) > 1]:
+        raise InvalidSpec(
+            f"layers {','.join(layers)} compare {', '.join(twice)} more than once; name each once"
+        )
     return [
         Pair(_named(student, own), [_named(t, n) for t, n in zip(teachers, others, strict=True)])
-        for text in layers
-        for own, *others in _names(text, student, teachers)
+        for own, *others in names
     ]
 
 
 def named(outputs: Outputs, layers: Sequence[str]) -> list[Tensor]:
     """The maps of one network, of names as above without a colon. Raises InvalidSpec."""
+    if colons := [text for text in layers if ":" in text]:
+        raise InvalidSpec(
+            f"layer {', '.join(colons)} names two networks; here layers are of one, so write a"
+            " name without a colon"
+        )
     return [pair.student for pair in pairs(outputs, [], layers)]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
@@ -15,7 +16,7 @@ from training.losses.relations import rkd_angle_triplet_mean, rkd_distance_pair_
 from training.losses.shapes import REDUCTIONS
 from training.losses.similarity import sp_element_mean
 from training.methods.base import Term, Terms
-from training.methods.checks import check_positive, check_weights
+from training.methods.checks import check_layers, check_weights
 from training.methods.kd import WithKd
 from training.methods.layers import ALL, LAST, pairs
 from training.models.outputs import Outputs
@@ -26,7 +27,8 @@ class At(WithKd):
     """Attention transfer: CE + 1000 times the sum over layers of AT.
 
     Weights are RepDistiller's, which has no KD beside it; set kd_weight for CE + KD + AT.
-    layers: see `layers`. power: of activations. reduction: the weight belongs to `element_mean`.
+    layers: see `layers`. power: of activations, from 1 on: below it the
+    gradient is infinite at 0. reduction: the weight belongs to `element_mean`.
     """
 
     name: ClassVar[str] = "at"
@@ -41,7 +43,11 @@ class At(WithKd):
     def check(self, checks: Checks) -> None:
         super().check(checks)
         check_weights(checks, at_weight=self.at_weight)
-        check_positive(checks, power=self.power)
+        check_layers(checks, layers=self.layers)
+        checks.that(
+            1 <= self.power < math.inf,
+            f"power must be a finite number from 1 on, got {self.power!r}",
+        )
         checks.choice("reduction", self.reduction, tuple(REDUCTIONS))
 
     def added(
@@ -76,6 +82,7 @@ class Sp(WithKd):
     def check(self, checks: Checks) -> None:
         super().check(checks)
         check_weights(checks, sp_weight=self.sp_weight)
+        check_layers(checks, layers=self.layers)
 
     def added(
         self,

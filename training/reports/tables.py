@@ -1,0 +1,198 @@
+"""The tables of an experiment: means, folds, classes, corruptions, paired tests and times."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from training.evaluation.printed import NAMES, PERCENT
+from training.reports.experiment import Experiment, Run
+from training.reports.paired import Comparison, compare
+from training.reports.robustness import curves
+from training.reports.spread import Spread, complete_seeds, in_fold, over_folds, over_seeds, spread
+from training.reports.table import Cell, Measured, PValue, Table
+from training.trainer.config import TEST
+
+METRICS = tuple(NAMES)
+TIMES = (("epochs", "epochs", 0), ("seconds", "seconds", 1), ("samples_per_second", "samples/s", 0))
+"""Of a run's result: its name there, the heading, and digits."""
+
+
+def measured(metric: str, value: Spread) -> Measured:
+    """A metric as tables print it: percent with two digits, others with four."""
+    return Measured(value, 100.0, 2) if metric in PERCENT else Measured(value, 1.0, 4)
+
+
+def tables(
+    experiment: Experiment,
+    *,
+    metrics: Sequence[str],
+    baseline: str | None = None,
+    unit: str = "runs",
+) -> Iterator[Table]:
+    """Every table there are results for.
+
+    metrics: of the tables by fold and of the paired tests. baseline: of the latter; None for none.
+    Raises InvalidSpec, ReportsNotInstalled.
+    """
+    yield summary_table(experiment, weighted=False)
+    if len(experiment.folds) > 1:
+        yield summary_table(experiment, weighted=True)
+        for metric in metrics:
+            yield fold_table(experiment, metric)
+    yield from robustness_tables(experiment, metrics)
+    if baseline is not None:
+        for metric in metrics:
+            yield paired_table(experiment, metric, baseline, unit)
+    if any(run.result for run in experiment.runs.values()):
+        yield time_table(experiment)
+
+
+def summary_table(experiment: Experiment, *, weighted: bool) -> Table:
+    """Mean ± sd over seeds of each metric, a row an arm."""
+    rows: list[tuple[Cell, ...]] = []
+    for arm in experiment.arms:
+        cells = [measured(m, over_seeds(experiment, arm, m, weighted=weighted)) for m in METRICS]
+        rows.append((arm, _done(experiment, arm), len(complete_seeds(experiment, arm)), *cells))
+    several = len(experiment.folds) > 1
+    how = "weighted by test samples" if weighted else "each fold alike"
+    over = f", mean of {len(experiment.folds)} folds, {how}" if several else ""
+    return Table(
+        name="summary-weighted" if weighted else "summary",
+        title=f"Mean ± sd over seeds on {experiment.side}{over}",
+        columns=("arm", "runs", "seeds", *NAMES.values()),
+        rows=tuple(rows),
+        notes=("A seed counts where it has a result in every fold.", *_warnings(experiment)),
+    )
+
+
+def fold_table(experiment: Experiment, metric: str) -> Table:
+    """One metric by fold, mean ± sd over seeds, a column an arm."""
+    rows: list[tuple[Cell, ...]] = [
+        (
+            fold,
+            _windows(experiment, fold),
+            *(measured(metric, in_fold(experiment, arm, metric, fold)) for arm in experiment.arms),
+        )
+        for fold in experiment.folds
+    ]
+    ends: Mapping[str, Any] = {
+        "mean": lambda arm: over_seeds(experiment, arm, metric, weighted=False),
+        "weighted mean": lambda arm: over_seeds(experiment, arm, metric, weighted=True),
+        "over folds": lambda arm: over_folds(experiment, arm, metric),
+    }
+    for name, function in ends.items():
+        rows.append((name, "", *(measured(metric, function(arm)) for arm in experiment.arms)))
+    return Table(
+        name=f"folds-{metric.replace('_', '-')}",
+        title=f"{NAMES.get(metric, metric)} by fold on {experiment.side}",
+        columns=("fold", "samples", *experiment.arms),
+        rows=tuple(rows),
+        notes=(
+            "Mean ± sd over seeds; the last row is mean ± sd over folds of the mean over seeds.",
+            *_warnings(experiment),
+        ),
+    )
+
+
+def paired_table(experiment: Experiment, metric: str, baseline: str, unit: str) -> Table:
+    """Each arm against a baseline: mean difference and p-values."""
+    compared = compare(experiment, metric, baseline, unit=unit)
+    return Table(
+        name=f"paired-{metric.replace('_', '-')}",
+        title=f"{NAMES.get(metric, metric)}: difference to {baseline} on {experiment.side}",
+        columns=(
+            "arm", "pairs", "difference", "t-test p", "Wilcoxon p", "sign-flip p",
+            "Holm t-test", "Holm Wilcoxon", "Holm sign-flip", "smallest p",
+        ),
+        rows=tuple(_paired_row(metric, row) for row in compared),
+        notes=(*_paired_notes(compared, unit), *_warnings(experiment)),
+    )  # fmt: skip
+
+
+def robustness_tables(experiment: Experiment, metrics: Sequence[str]) -> Iterator[Table]:
+    """A metric by level of each kind of corruption, mean ± sd over runs, a row an arm."""
+    for kind, by_arm in curves(experiment).items():
+        levels = sorted({level for points in by_arm.values() for level in points})
+        for metric in metrics:
+            rows: list[tuple[Cell, ...]] = []
+            for arm, points in by_arm.items():
+                values = [[each[metric] for each in points.get(level, ())] for level in levels]
+                cells = [measured(metric, spread(found)) for found in values]
+                rows.append((arm, max(map(len, values)), *cells))
+            yield Table(
+                name=f"robustness-{kind}-{metric.replace('_', '-')}",
+                title=f"{NAMES.get(metric, metric)} under {kind} on {experiment.side}",
+                columns=("arm", "runs", *(f"{level[0]}: {level[1]:g}" for level in levels)),
+                rows=tuple(rows),
+                notes=("Level: amount. Mean ± sd over runs of all folds.",),
+            )
+
+
+def time_table(experiment: Experiment) -> Table:
+    """How long training took, mean ± sd over runs."""
+    rows: list[tuple[Cell, ...]] = []
+    for arm in experiment.arms:
+        results = [run.result for run in experiment.of(arm).values()]
+        cells: list[Cell] = [
+            Measured(spread([float(r[name]) for r in results if r.get(name) is not None]), 1.0, n)
+            for name, _, n in TIMES
+        ]
+        rows.append((arm, len(results), *cells))
+    return Table(
+        name="times",
+        title="Training time, mean ± sd over runs",
+        columns=("arm", "runs", *(heading for _, heading, _ in TIMES)),
+        rows=tuple(rows),
+        notes=("As each run noted it; compare runs of one machine that had it for themselves.",),
+    )
+
+
+def missing_lines(experiment: Experiment) -> list[str]:
+    """A line for each run that has no result."""
+    return [f"{place} {why}" for place, why in experiment.missing.items()]
+
+
+def _paired_row(metric: str, row: Comparison) -> tuple[Cell, ...]:
+    tests = [PValue(p[test]) for p in (row.p, row.holm) for test in ("t", "wilcoxon", "signflip")]
+    pairs = row.difference.values
+    smallest = PValue(row.smallest if pairs > 1 else None)
+    return (row.arm, pairs, measured(metric, row.difference), *tests, smallest)
+
+
+def _paired_notes(compared: Sequence[Comparison], unit: str) -> list[str]:
+    pairs = "of the same fold and seed" if unit == "runs" else "of the same fold, mean over seeds"
+    notes = [
+        f"Pairs {pairs}; two-sided; corrected over {len(compared)} arm(s). The smallest p is what"
+        " exact tests can give for so many pairs; the t-test assumes normal differences."
+    ]
+    if unit == "runs":
+        notes.append("Runs share training samples: p-values of pairs of runs are too small.")
+    lonely = [f"{row.arm} {row.unpaired}" for row in compared if row.unpaired]
+    return [*notes, f"Runs without a partner: {', '.join(lonely)}."] if lonely else notes
+
+
+def _done(experiment: Experiment, arm: str) -> str:
+    done = len(experiment.of(arm))
+    absent = sum(place.arm == arm for place in experiment.missing)
+    return f"{done}/{done + absent}"
+
+
+def _windows(experiment: Experiment, fold: str) -> str:
+    """Samples of a fold; of several numbers, all."""
+    runs: list[Run] = [run for place, run in experiment.runs.items() if place.fold == fold]
+    return " or ".join(map(str, sorted({run.windows for run in runs})))
+
+
+def _warnings(experiment: Experiment) -> list[str]:
+    """What a reader of any table must know: runs that are not in it, epochs chosen unfairly."""
+    chosen = [p.arm for p, run in experiment.runs.items() if run.evaluation.get("select") == TEST]
+    unfair = ", ".join(dict.fromkeys(chosen)) if experiment.side == "test" else ""
+    told = [f"Epochs chosen by test samples, which look too good: {unfair}."] if unfair else []
+    return [*told, *_absent(experiment)]
+
+
+def _absent(experiment: Experiment) -> list[str]:
+    count = len(experiment.missing)
+    told = "1 run has" if count == 1 else f"{count} runs have"
+    return [f"{told} no result: {'; '.join(missing_lines(experiment))}."] if count else []
