@@ -253,25 +253,6 @@ def amd_parts(own: Array, other: Array, scale: float, margin: float) -> float:
     return mean(losses)
 
 
-def project(maps: Array, weight: Array, bias: Array) -> Array:
-    """(n, D, *positions) of maps (n, C, *positions): a matrix (D, C) at each position."""
-    found = np.zeros((maps.shape[0], len(weight), *maps.shape[2:]))
-    for i, d, *position in np.ndindex(found.shape):
-        values = maps[(i, slice(None), *position)]
-        found[(i, d, *position)] = sum(weight[d] * values) + bias[d]
-    return found
-
-
-def hint(own: Array, other: Array, weight: Array, bias: Array) -> float:
-    """Mean squared difference after the projection, at the smaller size."""
-    sizes = [min(pair) for pair in zip(own.shape[2:], other.shape[2:], strict=True)]
-    if sizes:
-        own, other = pool(own, sizes), pool(other, sizes)
-    return mean(
-        [(a - b) ** 2 for a, b in zip(project(own, weight, bias).flat, other.flat, strict=True)]
-    )
-
-
 def normed(rows: Array, weight: Array, bias: Array, scale: Array, shift: Array) -> Array:
     """A linear layer (D, C) of rows (n, C), then a batch norm in training."""
     found = np.array(

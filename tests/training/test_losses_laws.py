@@ -12,12 +12,13 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from torch import Tensor  # noqa: E402
+from torch.nn.functional import adaptive_avg_pool1d, adaptive_avg_pool2d  # noqa: E402
 
 from pi_cache.errors import InvalidSpec  # noqa: E402
 from tests.training.test_losses import LABELS, OF_LOGITS, OF_MAPS, made  # noqa: E402
 from training.augment.mixing import Mix  # noqa: E402
 from training.losses import amd, attention, features, kd, relations, similarity, teachers  # noqa: E402
-from training.losses.shapes import row_norms, unit_rows  # noqa: E402
+from training.losses.shapes import pool, row_norms, unit_rows  # noqa: E402
 
 pytestmark = pytest.mark.torch
 
@@ -37,6 +38,26 @@ def test_the_two_reductions_differ_by_the_classes(classes: int) -> None:
     own, other = made(7, classes), made(7, classes, seed=1)
     ratio = kd.kl_batch_mean(own, other, temperature=4.0) / classes
     close(kd.kl_element_mean(own, other, temperature=4.0), ratio)
+
+
+@pytest.mark.parametrize("sizes", [(1, 1), (3, 4), (5, 7), (8, 2), (11, 16)])
+def test_pooling_is_adaptive_averaging(sizes: tuple[int, int]) -> None:
+    maps = [made(2, 3, 5, 8).requires_grad_() for _ in range(2)]
+    found, expected = pool(maps[0], sizes), adaptive_avg_pool2d(maps[1], sizes)
+    close(found, expected)
+    for means in (found, expected):
+        (means * made(*means.shape, seed=1)).sum().backward()
+    assert maps[0].grad is not None
+    assert maps[1].grad is not None
+    close(maps[0].grad, maps[1].grad)
+    signal = maps[0].detach()[..., 0]
+    close(pool(signal, sizes[:1]), adaptive_avg_pool1d(signal, sizes[0]))
+    with torch.autocast("cpu", torch.bfloat16):
+        single = pool(signal.float(), sizes[:1])
+    close(single, adaptive_avg_pool1d(signal.float(), sizes[0]), 1e-6)
+    half = pool(signal.half(), sizes[:1])
+    assert half.dtype == torch.float16
+    close(half, adaptive_avg_pool1d(signal.half().double(), sizes[0]), 1e-3)
 
 
 @pytest.mark.parametrize("factor", [1e-6, 0.3, 17.0, 1e6])
@@ -338,7 +359,7 @@ REFUSED: dict[str, tuple[Callable[[], object], str]] = {
     "queries": (lambda: features.afd_attention(made(2, 3, 4), made(2, 1, 2, 4)), "queries must"),
     "parts": (
         lambda: amd.amd_local(made(2, 3, 4, 1), made(2, 3, 4, 1), reduction="batch_mean"),
-        "cannot be cut in 2",
+        "cannot be cut in 2 along an axis; take a smaller grid",
     ),
     "no teachers": (lambda: teachers.entropy_weights([]), "one teacher at least"),
     "no teacher": (lambda: teachers.equal_weights(0), "one teacher at least"),

@@ -115,10 +115,20 @@ def am(student: Outputs, teacher: Outputs, loss: Callable[..., float]) -> float:
     return naive.mean([loss(own, other, 64.0, 1.35) for own, other in each_stage(student, teacher)])
 
 
-def hint(student: Outputs, teacher: Outputs, name: str, learned: nn.ModuleDict) -> float:
-    weight, bias = (array(each) for each in learned["projector"].parameters())
+def squares(own: Array, other: Array, projector: nn.Module) -> Array:
+    """(n, D, ...) squared differences of maps, at the smaller size, after the projector."""
+    sizes = [min(pair) for pair in zip(own.shape[2:], other.shape[2:], strict=True)]
+    if sizes:
+        own, other = naive.pool(own, sizes), naive.pool(other, sizes)
+    weight, scale, shift = (array(each) for each in projector.parameters())
+    rows = np.moveaxis(own, 1, -1).reshape(-1, own.shape[1])  # each position of each sample
     weight = weight.reshape(weight.shape[:2])
-    return naive.hint(stage(student, name), stage(teacher, name), weight, bias)
+    projected = naive.normed(rows, weight, np.zeros(len(weight)), scale, shift)
+    return (np.moveaxis(projected.reshape(len(own), *sizes, -1), -1, 1) - other) ** 2
+
+
+def hint(student: Outputs, teacher: Outputs, name: str, learned: nn.ModuleDict) -> float:
+    return float(squares(stage(student, name), stage(teacher, name), learned["projector"]).mean())
 
 
 def afd(student: Outputs, teacher: Outputs, learned: nn.ModuleDict) -> float:
@@ -155,11 +165,8 @@ def features(
 ) -> float:
     own, total = stage(student, "pooled"), 0.0
     for t, (teacher, layer) in enumerate(zip(teachers, learned["projectors"], strict=True)):
-        weight, bias = (array(each) for each in layer.parameters())
-        other = stage(teacher, "pooled")
-        for i in range(COUNT):
-            rows = own[i : i + 1], other[i : i + 1]
-            total += weights[t, i] * naive.hint(*rows, weight, bias) / COUNT
+        losses = squares(own, stage(teacher, "pooled"), layer).mean(1)
+        total += sum(weights[t, i] * losses[i] for i in range(COUNT)) / COUNT
     return total
 
 
@@ -523,6 +530,29 @@ def test_one_sample_has_no_norm_in_afd() -> None:
     one = [Outputs(o.logits[:1], {n: m[:1] for n, m in o.maps.items()}) for o in (SIGNAL, SIGNALS)]
     with pytest.raises(InvalidSpec, match="two samples in a batch"):
         method.terms(one[0], one[1:], torch.tensor([0]), learned)
+
+
+@pytest.mark.parametrize("name", ["fitnet", "l2"])
+def test_hints_of_large_maps_do_not_diverge(name: str) -> None:
+    """Raw maps of a wide network have means and deviations of 2; the rate is that of papers."""
+    torch.manual_seed(0)
+    maps = {
+        n: 2 + 2 * torch.randn(64, 32, *size) for n, size in [("stage2", (8, 8)), ("pooled", ())]
+    }
+    student, teacher = (
+        Outputs(torch.zeros(64, 2), {n: f * m for n, m in maps.items()}) for f in (1, -1)
+    )
+    method, labels = make_method(name), torch.zeros(64, dtype=torch.int64)
+    learned = method.learned(student, [teacher])
+    optimizer = torch.optim.SGD(learned.parameters(), 0.1, momentum=0.9)
+    losses = []
+    for _ in range(60):
+        value = method.terms(student, [teacher], labels, learned)["hint"]
+        optimizer.zero_grad()
+        (value.weight * value.value).backward()
+        optimizer.step()
+        losses.append(float(value.value.detach()))
+    assert losses[-1] < losses[0]
 
 
 # --- Layers ---------------------------------------------------------------------------------------

@@ -20,6 +20,7 @@ from training.presets import PRESETS
 
 pytestmark = pytest.mark.torch
 
+WITH_LAYERS = ("at", "sp", "amd", "amd-gl", "tgd", "tpkd")
 PAGES = Path(__file__).resolve().parents[2] / "docs" / "methods"
 
 
@@ -113,11 +114,15 @@ def test_words(words: dict[str, Any], values: dict[str, Any]) -> None:
         ("kd", {"kd_weight": 1.2}, "give ce_weight too where kd_weight is above 1"),
         ("kd", {"kd_reduction": "mean"}, "kd_reduction must be one of batch_mean, element_mean"),
         ("tgd", {"weights": "0.9,0.2"}, r"must add up to 1, got 0.9 \+ 0.2 = 1.1"),
+        ("tgd", {"weights": "inf,-inf"}, r"must add up to 1, got inf \+ -inf = nan"),
+        ("tgd", {"weights": "1e308,1e308"}, "must add up to 1, got .* = inf"),
         ("tgd", {"weights": "1.5,-0.5"}, "weight 2 of teachers must be a finite number from 0"),
         ("multi", {"weights": "0.5,0.5"}, "weights are for weighting=weighted, got averaged"),
         ("multi", {"weighting": "weighted"}, "must add up to 1"),
         ("multi", {"weighting": "entropie"}, "did you mean 'entropy'"),
         ("tpkd", {"patches": 3}, "a square number in a grid, got 3"),
+        ("tpkd", {"patches": "inf"}, "patches must be a whole number, got 'inf'"),
+        ("kd", {"kd_weight": 10**400}, "kd_weight must be a number, got 1000"),
         ("tpkd", {"patches": "3.5"}, "patches must be a whole number, got '3.5'"),
         ("tpkd", {"product": "maybe"}, "product must be true or false, got 'maybe'"),
         ("tpkd", {"layers": 3}, "layers must be names joined by commas, got 3"),
@@ -125,7 +130,14 @@ def test_words(words: dict[str, Any], values: dict[str, Any]) -> None:
         ("amd-gl", {"local": 2, "grid": 0}, "local must lie in 0..1, got 2.0; grid must be"),
         ("afd", {"size": 0}, "size must be a whole number from 1 on"),
         ("fitnet", {"layer": "all"}, "layer must be one layer"),
-        ("at", {"power": 0, "reduction": "sum"}, "power must be .* above 0, got 0.0; reduction"),
+        (
+            "at",
+            {"power": 0.5, "reduction": "sum"},
+            "power must be .* from 1 on, got 0.5; reduction",
+        ),
+        *[(name, {"layers": ","}, "layers must name one") for name in WITH_LAYERS],
+        ("afd", {"student_layers": []}, "student_layers must name one layer at least"),
+        ("afd", {"teacher_layers": ""}, "teacher_layers must name one layer at least"),
     ],
 )
 def test_refusals(name: str, settings: dict[str, Any], message: str) -> None:

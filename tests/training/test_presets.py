@@ -158,6 +158,15 @@ def test_no_preset_chooses_on_test_data(name: str) -> None:
     assert preset.notes.endswith(".")
 
 
+def test_notes_say_of_a_paper_what_is_known() -> None:
+    unknown = [name for name, preset in PRESETS.items() if "was not found" in preset.picked]
+    heads = ("amd", "eskd", "full-kd", "tpkd", "pi-net")
+    assert unknown == [name for name in PRESETS if name.startswith(heads)]
+    for name in ("eskd-pamap2", "eskd-geneactiv-mix1", "full-kd-geneactiv", "tpkd-geneactiv"):
+        assert "How windows are normalised was not found" in PRESETS[name].notes
+        assert "are those of TDA_KD" in PRESETS[name].notes
+
+
 @pytest.mark.parametrize("name", PRESETS)
 def test_networks_and_views_exist(name: str) -> None:
     preset = PRESETS[name]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -15,18 +15,19 @@ from training.methods.base import Term, Terms
 from training.methods.checks import check_weights
 from training.methods.kd import WithKd
 from training.methods.layers import pairs
+from training.models.layers import NORMS, conv
 from training.models.outputs import Outputs
-
-PROJECTORS: Mapping[int, Callable[[int, int], nn.Module]] = {
-    2: nn.Linear,
-    3: lambda before, after: nn.Conv1d(before, after, 1),
-    4: lambda before, after: nn.Conv2d(before, after, 1),
-}
 
 
 def projector(student: Tensor, teacher: Tensor) -> nn.Module:
-    """From the channels of maps (n, C, ...) to those of a teacher's: linear, with a bias."""
-    return PROJECTORS[student.ndim](student.shape[1], teacher.shape[1])
+    """From the channels of maps (n, C, ...) to those of a teacher's: linear, then a norm.
+
+    Without the norm the weights of the papers diverge: raw maps of a wide network are so large that
+    a step of 0.01 is too long for a linear projector.
+    """
+    before, after, axes = student.shape[1], teacher.shape[1], student.ndim - 2
+    linear = conv(axes, before, after, 1) if axes else nn.Linear(before, after, bias=False)
+    return nn.Sequential(linear, NORMS[axes](after))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,9 +35,9 @@ class FitNet(WithKd):
     """Hints: CE + 100 (projector(F_student) - F_teacher)**2 of one stage.
 
     Weight and stage are RepDistiller's, whose weight belongs to `element_mean`. Our choices: the
-    projector is a 1 x 1 convolution alone, since maps may be negative; of two sizes the larger is
-    averaged to the smaller first. RepDistiller's convolution changes the size itself, and ends in a
-    norm and ReLU. All is trained at once, where the paper trains the hint first.
+    projector is a 1 x 1 convolution and a norm, without RepDistiller's ReLU, since maps may be
+    negative; of two sizes the larger is averaged to the smaller first, where RepDistiller's
+    convolution changes the size itself. All is trained at once; the paper trains the hint first.
     """
 
     name: ClassVar[str] = "fitnet"
@@ -76,7 +77,7 @@ class FitNet(WithKd):
 
 @dataclass(frozen=True, kw_only=True)
 class L2(FitNet):
-    """CE + 100 (linear(pooled_student) - pooled_teacher)**2, `element_mean`.
+    """CE + 100 (projector(pooled_student) - pooled_teacher)**2, `element_mean`.
 
     Of any two networks, of a signal and of an image too. The weight was not found; it is that of
     the hint.

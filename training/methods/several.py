@@ -107,8 +107,8 @@ class Multi(WithKd):
 class CaMkd(Multi):
     """Confidence-aware KD with features: CE + T**2 KL + 50 * weighted sum of squared differences.
 
-    Features are pooled, each teacher's through a linear projector of its own, so that teachers may
-    read anything; each sample's mean over features is weighted. Our choice: the weights are those
+    Features are pooled, each teacher's through a projector of its own, so that teachers may read
+    anything; each sample's mean over features is weighted. Our choice: the weights are those
     of KL. The paper finds them from the logits that a teacher's classifier gives for the projected
     features, and an objective sees what teachers gave, not their classifiers. Its code leaves the
     features out in the first epoch.
