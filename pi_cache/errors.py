@@ -105,3 +105,11 @@ class AlreadyPublished(PiCacheError, FileExistsError):
 
 class StaleImages(PiCacheError, ValueError):
     """Augmentations that stored images do not follow; says why, and what to do instead."""
+
+
+class NotFinite(PiCacheError, ArithmeticError):
+    """A training that met NaN or infinity; names epoch, step and term, and what may help."""
+
+
+class TrackerNotInstalled(PiCacheError, ImportError):
+    """A program that draws curves of a run and is not installed; with the line that installs it."""

@@ -169,6 +169,13 @@ class JoinedDataset(Dataset[Any]):
         seen.index = given.astype(np.int64)
         return seen
 
+    def only(self, names: Sequence[str]) -> JoinedDataset:
+        """The same samples with some of `names` alone. Raises InvalidSpec for others."""
+        seen = object.__new__(JoinedDataset)
+        seen.__dict__.update(self.__dict__)
+        seen.names = _parse_names(names, self.names)
+        return seen
+
     def split(self, name: str) -> JoinedDataset:
         """The samples of a stored split, such as `train`. Raises InvalidSpec."""
         splits = self.joined.splits

@@ -106,19 +106,6 @@ def test_released_weights_mean_the_same_here(form: tuple[int, ...], layout: str)
         torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
 
 
-def test_the_names_of_residual_networks_are_known() -> None:
-    model = build("resnet-20", 3, 100)
-    theirs = {}
-    for name, weights in model.state_dict().items():
-        name = name.replace(".norm", ".bn").replace("shortcut", "downsample")
-        name = name.replace("stage", "layer").replace("stem.", "conv1.").replace("head.", "fc.")
-        theirs[name.replace("norm.", "bn1.") if name.startswith("norm") else name] = weights
-    assert {"conv1.weight", "bn1.bias", "layer2.0.downsample.0.weight", "fc.bias"} <= set(theirs)
-    assert {"layer1.0.bn1.weight", "layer3.2.conv2.weight"} <= set(theirs)
-    assert set(rename(theirs, "repdistiller-resnet")) == set(model.state_dict())
-    load_released(model, theirs, layout="repdistiller-resnet")
-
-
 def test_all_or_nothing_is_loaded() -> None:
     state = released(*FORMS[0], style=TGD)
     model = build("wrn-16-1", 3, 10)

@@ -20,7 +20,13 @@ from pipeline.sources.arrays import from_arrays  # noqa: E402
 from training import coded, rendered  # noqa: E402
 from training.coded import code_points  # noqa: E402
 from training.data import PersistenceImageDataset  # noqa: E402
+from training.holding.choose import hold  # noqa: E402
+from training.holding.drawn import Drawn  # noqa: E402
+from training.holding.resident import Resident  # noqa: E402
+from training.holding.streaming import Streaming  # noqa: E402
+from training.joined import JoinedDataset  # noqa: E402
 from training.loader import Loader  # noqa: E402
+from training.parts import total_bytes  # noqa: E402
 from training.rendered import RenderedImages  # noqa: E402
 
 pytestmark = pytest.mark.torch
@@ -248,3 +254,118 @@ def test_a_loader_draws_what_a_dataset_would_read(store: Store) -> None:
     assert half["images"].dtype == torch.float16
     with pytest.raises(InvalidSpec, match="rendered: no images here have diagrams"):
         Loader(PersistenceImageDataset(store, names=["inputs"]), how="rendered")
+
+
+def test_sigma_is_set_and_learned_through_a_loader(store: Store) -> None:
+    dataset = PersistenceImageDataset(store, names=["images", "index"])
+    loader = Loader(dataset, SAMPLES, how="rendered", shuffle=False)
+    held = loader.holder
+    assert isinstance(held, Drawn)
+    held.images["images"].sigma = 0.11
+    other = RenderedImages(store, range(SAMPLES), image=IMAGE.replace(sigma=0.11))
+    (batch,) = list(loader)
+    assert torch.equal(batch["images"], other.batch(torch.arange(SAMPLES))["images"])
+
+    def power(sigma: Any) -> torch.Tensor:
+        held.images["images"].sigma = sigma
+        (batch,) = list(loader)
+        return batch["images"].square().sum()
+
+    sigma = torch.tensor(0.11, requires_grad=True)
+    power(sigma).backward()
+    slope = (power(0.1101) - power(0.1099)).item() / 0.0002
+    assert sigma.grad is not None and sigma.grad.item() == pytest.approx(slope, rel=0.01)
+
+
+def test_two_stores_are_drawn_together(store: Store, tmp_path: Path) -> None:
+    other = make(tmp_path, IMAGE.replace(pixels=9, sigma=0.09))
+    joined = JoinedDataset({"rows": store, "small": other})
+    loader = Loader(joined, 8, seed=2, how="rendered")
+    assert loader.why.count("rendered on cpu") == 2
+    seen = []
+    for batch in loader:
+        stored = joined.batch(batch["index"])
+        assert batch["small"].shape[2:] == (9, 9)
+        for name in ("rows", "small"):
+            assert torch.allclose(batch[name], stored[name], rtol=0, atol=1e-6)
+        assert torch.equal(batch["labels"], stored["labels"])
+        seen += batch["index"].tolist()
+    assert sorted(seen) == list(range(SAMPLES))
+
+
+def test_images_beside_that_are_not_drawn(store: Store, tmp_path: Path) -> None:
+    """Scaled by the maximum of their store, and stored as bytes: each as its store has it."""
+    maximum = make(tmp_path / "a", IMAGE.replace(normalise="dataset-max"))
+    coarse = make(tmp_path / "b", IMAGE.replace(normalise="dataset-max", dtype="uint8"))
+    joined = JoinedDataset({"maximum": maximum, "coarse": coarse})
+    (batch,) = list(Loader(joined, SAMPLES, how="rendered", shuffle=False))
+    stored = joined[:]
+    assert torch.allclose(batch["maximum"], stored["maximum"], rtol=0, atol=1e-6)
+    assert batch["coarse"].dtype == torch.float32, "drawn, and not rounded to bytes"
+    assert torch.allclose(batch["coarse"], stored["coarse"], rtol=0, atol=0.5 / 255 + 1e-6)
+    assert not torch.equal(batch["coarse"], stored["coarse"])
+    half = next(iter(Loader(joined, 5, how="rendered", dtype="float16")))
+    assert half["coarse"].dtype == half["maximum"].dtype == torch.float16
+
+
+def test_what_is_not_drawn_is_weighed(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Inputs are resident where memory holds them beside the diagrams, and else read from disk."""
+    monkeypatch.setattr("training.holding.streaming.SMALL_ROW", 0)
+    dataset = PersistenceImageDataset(store, names=["images", "inputs", "labels", "index"])
+    inputs = PersistenceImageDataset(store, names=["inputs"])
+    diagrams = RenderedImages(store, range(SAMPLES)).bytes
+    room = diagrams + 2 * total_bytes(inputs)
+    whole = hold(dataset, "rendered", memory=room)
+    little = hold(dataset, "rendered", memory=diagrams + total_bytes(inputs), batch_size=4)
+    none = hold(dataset, "rendered", memory=0, batch_size=4)
+    assert isinstance(whole, Drawn) and isinstance(whole.rest, Resident)
+    assert "; inputs resident on cpu, decoded once: " in whole.why
+    for tight in (little, none):
+        assert isinstance(tight, Drawn) and isinstance(tight.rest, Streaming)
+        assert "; inputs streaming, " in tight.why
+        assert tight.blocks is tight.rest.blocks is not None
+        batches = list(ORDER.split(2))
+        for streamed, where in zip(tight.stream(batches), batches, strict=True):
+            expected = whole.batch(where)
+            assert streamed.keys() == expected.keys()
+            for name, values in streamed.items():
+                assert torch.equal(values, expected[name])
+                assert torch.equal(tight.batch(where)[name], values)
+    for held in (whole, little, none):
+        held.close()
+
+
+def test_a_loader_streams_what_memory_does_not_hold(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("training.holding.choose.free_memory", lambda device: 0)
+    monkeypatch.setattr("training.holding.streaming.SMALL_ROW", 0)
+    dataset = PersistenceImageDataset(store, names=["images", "inputs", "index"])
+    loader = Loader(dataset, 7, seed=4, how="rendered")
+    assert isinstance(loader.holder, Drawn) and isinstance(loader.holder.rest, Streaming)
+    seen = []
+    for _ in range(2):
+        for batch in loader:
+            stored = dataset.batch(batch["index"])
+            assert torch.equal(batch["inputs"], stored["inputs"])
+            assert torch.allclose(batch["images"], stored["images"], rtol=0, atol=1e-6)
+            seen += batch["index"].tolist()
+    assert sorted(seen) == sorted(2 * list(range(SAMPLES)))
+    with pytest.raises(InvalidSpec, match="ranks must hold samples in one way"):
+        Loader(dataset, 7, how="rendered", ranks=2)
+
+
+def test_images_alone_need_no_memory_for_the_rest(store: Store) -> None:
+    held = hold(PersistenceImageDataset(store, names=["images"]), "rendered", memory=0)
+    assert list(held.batch(ORDER)) == ["images"]
+
+
+def test_closed_it_holds_nothing(store: Store) -> None:
+    dataset = PersistenceImageDataset(store, names=["images", "inputs"])
+    loader = Loader(dataset, 7, how="rendered")
+    held = loader.holder
+    assert isinstance(held, Drawn) and isinstance(held.rest, Resident)
+    loader.close()
+    assert held.rest.tensors == {} and len(held.images["images"]) == 0
+    with pytest.raises(InvalidSpec, match="this loader was closed"):
+        next(iter(loader))

@@ -84,6 +84,14 @@ class AugmentedBatches:
                 " other"
             )
 
+    def state_dict(self) -> dict[str, Tensor]:
+        """The state of its augmenter, to go on as if nothing had happened."""
+        return self.augmenter.state_dict()
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Go on from a state of `state_dict`."""
+        self.augmenter.load_state_dict(state)
+
     def __call__(self, batch: Batch) -> Batch:
         """The batch with augmented inputs and what goes with them; all else as it is."""
         if self.inputs not in batch:

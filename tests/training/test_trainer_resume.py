@@ -1,0 +1,146 @@
+"""A run that was killed goes on, and gives to the last bit what an undisturbed one gives."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from pi_cache.errors import AlreadyPublished  # noqa: E402
+from tests.training.killed_runs import KINDS, given  # noqa: E402
+from tests.training.made_runs import (  # noqa: E402
+    augmented,
+    config,
+    distilled,
+    make_signals,
+    open_signals,
+    supervised,
+)
+from training.trainer.loop import train  # noqa: E402
+
+pytestmark = pytest.mark.torch
+
+ROOT = Path(__file__).resolve().parents[2]
+COUNTS = {"sgd": 0, "adam": 3, "float16": 3, "rarely": 4}
+"""How many kill points of each kind; 0 for every one after which the folder differs."""
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    return make_signals(tmp_path_factory.mktemp("신호"))
+
+
+@pytest.fixture(scope="module")
+def killed(store: Any, tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+    """What every killed run gave."""
+    folder = tmp_path_factory.mktemp("killed")
+    asked = [f"{kind}:{count}" for kind, count in COUNTS.items()]
+    command = [sys.executable, "-m", "tests.training.killed_runs", store.path, folder, *asked]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_killed_run_gives_the_same_bits(kind: str, killed: list[dict[str, Any]]) -> None:
+    """Momentum, Adam, dropout, norms, a projector, augmentation, a scaler, the best so far."""
+    runs = [run for run in killed if run["kind"] == kind]
+    assert len(runs) > (COUNTS[kind] or 15)
+    assert [run for run in runs if run["differs"]] == []
+    assert len(runs[-1]["killed"]) >= 2, "the last run is killed again and again"
+
+
+def test_nothing_but_the_result_is_left(store: Any, tmp_path: Path) -> None:
+    objective, model = supervised(open_signals(store))
+    train(objective, open_signals(store), config(), tmp_path, model=model, tensorboard=False)
+    names = ["best.safetensors", "last.safetensors", "log.jsonl", "result.json", "run.json"]
+    assert sorted(path.name for path in tmp_path.rglob("*") if path.is_file()) == names
+
+
+def test_states_are_two_while_it_runs(store: Any, tmp_path: Path) -> None:
+    seen = []
+
+    def look(text: str) -> None:
+        seen.append(sorted(path.name for path in tmp_path.glob("state-*")))
+
+    objective, model = supervised(open_signals(store))
+    train(objective, open_signals(store), config(epochs=4), tmp_path, model=model, say=look)
+    assert seen[1:] == [[f"state-{i:04d}.safetensors" for i in (k, k + 1)] for k in (1, 2, 3)]
+
+
+def test_a_run_that_ended_is_told_again(store: Any, tmp_path: Path) -> None:
+    task, said = open_signals(store), list[str]()
+    objective, model = supervised(task)
+    first = train(objective, task, config(), tmp_path, model=model)
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.glob("*.*")}
+    objective, model = supervised(task)
+    assert train(objective, task, config(), tmp_path, model=model, say=said.append) == first
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.glob("*.*")} == before
+    assert "ended before, after 3 epochs" in said[0]
+
+
+def test_another_run_is_refused_with_the_differences(store: Any, tmp_path: Path) -> None:
+    task = open_signals(store)
+    objective, model = supervised(task)
+    train(objective, task, config(), tmp_path, model=model, record={"provenance": "a"})
+    before = (tmp_path / "run.json").read_bytes()
+    objective, model = supervised(task)
+    with pytest.raises(AlreadyPublished, match=r"config\.learning_rate is 0\.05 there and 0\.1"):
+        train(objective, task, config(learning_rate=0.1), tmp_path, model=model)
+    objective, model = supervised(task, seed=1)
+    with pytest.raises(AlreadyPublished, match=r"objective\.start is"):
+        train(objective, task, config(), tmp_path, model=model)
+    assert (tmp_path / "run.json").read_bytes() == before
+    objective, model = supervised(task)  # another command, the same run
+    train(objective, task, config(), tmp_path, model=model, record={"provenance": "b"})
+
+
+def test_a_damaged_state_is_moved_away_and_the_one_before_it_taken(
+    store: Any, tmp_path: Path
+) -> None:
+    task = open_signals(store)
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    objective, model = distilled(task)
+    settings = config(epochs=4)
+    train(objective, task, settings, whole, model=model, transform=augmented(store))
+
+    def damage(text: str) -> None:
+        if text.startswith("epoch 3 of"):
+            newest = broken / "state-0003.safetensors"
+            newest.write_bytes(newest.read_bytes()[:-100])
+            raise KeyboardInterrupt("stopped here")
+
+    objective, model = distilled(task)
+    with pytest.raises(KeyboardInterrupt, match="stopped here"):
+        train(
+            objective,
+            task,
+            settings,
+            broken,
+            model=model,
+            transform=augmented(store),
+            say=damage,
+        )
+    said = list[str]()
+    objective, model = distilled(task)
+    train(
+        objective,
+        task,
+        settings,
+        broken,
+        model=model,
+        transform=augmented(store),
+        say=said.append,
+    )
+    assert any("going on after 2 epochs" in text for text in said), said
+    found, expected = given(broken), given(whole)
+    assert len(list((broken / "damaged").iterdir())) == 1
+    assert [found[name] for name in ("log", "best", "last")] == [
+        expected[name] for name in ("log", "best", "last")
+    ]
