@@ -19,11 +19,17 @@ DOCUMENTS = [
     "data/README.md",
     "docs/gramian-angular-fields.md",
     "docs/augmentations.md",
+    "docs/dask.md",
     "docs/delay-embeddings.md",
+    "docs/distillation.md",
+    "docs/evaluation.md",
     "docs/exports.md",
     "docs/rendering.md",
+    "docs/slurm.md",
     "docs/migration.md",
+    "docs/pi-nets.md",
     "docs/recordings.md",
+    "docs/self-training.md",
     "docs/wearables.md",
 ]
 PAGES = [

@@ -181,7 +181,7 @@ class Loader:
         if check is not None:
             check(data.parts)
         holder = hold(data, how, device=self.device, batch_size=self.batches.batch_size)
-        if self.batches.ranks > 1 and how == "auto":
+        if self.batches.ranks > 1 and how in ("auto", "rendered"):
             _check_one_order(holder)
         return holder
 

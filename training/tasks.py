@@ -22,11 +22,12 @@ from pi_cache.errors import InvalidSpec
 from pi_cache.reader import Store
 from pi_cache.sampling.draws import draw, ranks
 from pi_cache.sampling.foldfiles import from_file
-from pi_cache.sampling.folds import Fold, class_name, from_splits, with_validation
+from pi_cache.sampling.folds import Fold, class_name, from_splits
 from pi_cache.sampling.joins import Source, open_together
 from pi_cache.sampling.leakage import check_leakage
 from pi_cache.sampling.samples import Arrays
 from training.joined import JoinedDataset
+from training.unlabelled import with_validation_part
 
 VALIDATION = 0.1
 SEED = 0
@@ -111,17 +112,19 @@ def prepare(batch: Mapping[str, Tensor], numbers: Tensor) -> dict[str, Tensor]:
     return made
 
 
-def open_task(spec: DataSpec) -> Task:
+def open_task(spec: DataSpec, *, labelled: bool = True) -> Task:
     """The stores of a spec, joined and divided; nothing is read but who the samples are.
 
+    labelled: False takes samples of which none has a label, as the regression of images does.
     Raises MismatchedStores, InvalidFolds, LeakageError, InvalidSpec, StoreNotFound.
     """
     dataset = JoinedDataset(open_together(_sources(spec), root=spec.root))
     fold = _fold(spec, dataset)
     sides = dataset.sides(fold, leaks="allow")  # judged in _fold
     labels = dataset.numbers.get("labels")
-    if labels is None:
+    if labels is None and labelled:
         raise InvalidSpec("these stores have no labels; train a PI-Net on them, or add labels")
+    labels = np.empty(0, np.int64) if labels is None else labels
     present = np.unique(labels[labels >= 0])
     numbers = torch.full((int(present.max(initial=0)) + 1,), -1, dtype=torch.int64)
     numbers[torch.from_numpy(present)] = torch.arange(len(present))
@@ -133,6 +136,12 @@ def open_task(spec: DataSpec) -> Task:
         numbers=numbers,
         record=_record(spec, dataset, fold, sides),
     )
+
+
+def fold_names(spec: DataSpec) -> tuple[str, ...]:
+    """The folds in the file of a spec, whichever of them it names. Raises as `open_task`."""
+    joined = open_together(_sources(spec), root=spec.root)
+    return tuple(fold.name for fold in from_file(str(spec.folds), joined))
 
 
 def _sources(spec: DataSpec) -> dict[str, Source | str | Path]:
@@ -153,7 +162,7 @@ def _read_own(path: Path) -> Arrays:
             arrays = {name: file[name] for name in file.files}
     except FileNotFoundError:
         raise
-    except (ValueError, OSError, BadZipFile, AttributeError) as error:
+    except (ValueError, OSError, BadZipFile, AttributeError, TypeError) as error:  # of a .npy
         raise InvalidSpec(f"{path} is no .npz file of plain arrays ({error!s:.100})") from error
     if "ids" not in arrays:
         raise InvalidSpec(f"{path} has no array 'ids', which says whose row is whose")
@@ -164,12 +173,13 @@ def _fold(spec: DataSpec, dataset: JoinedDataset) -> Fold:
     """The division that a spec asks for, found free of leaks, with its validation part."""
     joined = dataset.joined
     fold = from_splits(joined) if spec.folds is None else _named_fold(spec, dataset)
-    groups = joined.groups if spec.by_group else None
-    if spec.by_group and groups is None:
+    if spec.by_group and joined.groups is None:
         raise InvalidSpec("by_group: these samples have no groups, such as people")
     check_leakage(fold, joined)  # before samples are drawn for validation from the training side
     if spec.validation and not len(fold.validation):
-        fold = with_validation(fold, joined, spec.validation, seed=spec.seed, groups=groups)
+        fold = with_validation_part(
+            fold, joined, spec.validation, seed=spec.seed, by_group=spec.by_group
+        )
     return fold if spec.limit is None else _limited(fold, spec, dataset)
 
 
@@ -188,9 +198,14 @@ def _limited(fold: Fold, spec: DataSpec, dataset: JoinedDataset) -> Fold:
     if spec.limit is None or spec.limit >= count:
         return fold
     labels = dataset.joined.labels
-    assert labels is not None  # open_task refuses samples without
+    labels = np.zeros(len(dataset.joined), np.int64) if labels is None else labels
     order = ranks(dataset.joined.ids[fold.train], spec.seed)
     taken: NDArray[np.bool_] = draw(labels[fold.train], order, spec.limit / count)
+    if not taken.any():
+        raise InvalidSpec(
+            f"a limit of {spec.limit} takes none of {count} training samples, as no class gives"
+            " all that it has; give a larger one"
+        )
     return Fold(
         name=fold.name,
         train=fold.train[taken],

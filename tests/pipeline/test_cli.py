@@ -9,6 +9,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,12 @@ from tests.pipeline.legacy_data import make_examples
 from tests.recordings.made import write_sisfall
 
 COMMANDS = {"pipeline": pipeline.cli.cli, "pi-cache": pi_cache.cli.cli}
+if find_spec("torch") is not None:
+    from training.commands.group import cli as training_cli
+
+    COMMANDS["training"] = training_cli
+TRAINING = "tests/training/test_cli.py"
+"""Runs the examples of `training`, on networks that it trains."""
 KEEPING = ("pin", "unpin", "rm", "gc", "budget")
 """Commands of the cache that change it: their examples run on a copy."""
 KEY_IN_HELP = re.compile(r"(/data/pi/stores/|stores/)?3f2a\w*(\.\.\.)?(/spec\.json)?")
@@ -42,10 +49,10 @@ def run_json(words: str | list[str]) -> Any:
 
 
 def examples() -> list[str]:
-    """Every example line of every command's help."""
+    """Every example line of every command's help, but those of `training`, see TRAINING."""
     lines = []
-    for group in COMMANDS.values():
-        for command in group.commands.values():
+    for name in ("pipeline", "pi-cache"):
+        for command in COMMANDS[name].commands.values():
             text = (command.epilog or "").removeprefix("\b\nExamples:\n")
             lines += [line.strip() for line in text.splitlines() if line.strip()]
     return lines
@@ -53,11 +60,11 @@ def examples() -> list[str]:
 
 @pytest.fixture(scope="module")
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A cache with one store of digits."""
+    """A cache with one store of digits, and a plan of jobs for it."""
     root = tmp_path_factory.mktemp("캐시")
-    built = run_json(
-        ["pipeline", "build-pis", "digits", "--limit", "60", "--cache", str(root), "--json"]
-    )
+    same = ["digits", "--limit", "60", "--cache", str(root), "--json"]
+    run_json(["pipeline", "submit", *same, "--plan-only"])
+    built = run_json(["pipeline", "build-pis", *same])
     assert built["samples"] == 60
     return root
 

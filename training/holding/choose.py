@@ -54,7 +54,8 @@ def hold(
 
     auto: resident on the device where they take at most half of its free memory, resident in the
     machine's where they take at most 0.7 of that, and else streaming. rendered draws images from
-    their diagrams; auto never does, as what is drawn is not rounded as what is stored.
+    their diagrams, and holds all else as auto does; auto never draws, as what is drawn is not
+    rounded as what is stored.
     batch_size: of the batches to come; says how much streaming reads at a time. memory: bytes in
     place of the free ones, of each.
     Raises InvalidSpec, CorruptStore.
@@ -67,7 +68,7 @@ def hold(
             " some of them (ids, groups and splits of a sample are found by its index)"
         )
     if how == "rendered":
-        return Drawn(table, device=device)
+        return _drawn(table, device, batch_size, memory)
     size, target = total_bytes(table), torch.device(device)
     places = [(target, DEVICE_SHARE)] if target.type != "cpu" else []
     for place, share in [*places, (torch.device("cpu"), MACHINE_SHARE)]:
@@ -84,6 +85,18 @@ def hold(
     found = Streaming(table, batch_size=batch_size)
     found.why = f"streaming, {_manner(found)}: {'as asked' if how == 'streaming' else room}"
     return found
+
+
+def _drawn(table: Table, device: str | torch.device, batch_size: int, memory: int | None) -> Drawn:
+    """The images of a table drawn, and the rest weighed against what diagrams leave free."""
+
+    def hold_rest(rest: Table, taken: int) -> Resident | Streaming:
+        left = None if memory is None else max(0, memory - taken)
+        held = hold(rest, device=device, batch_size=batch_size, memory=left)
+        assert not isinstance(held, Drawn)  # auto never draws
+        return held
+
+    return Drawn(table, hold_rest=hold_rest, device=device)
 
 
 def _manner(holder: Streaming) -> str:
