@@ -86,7 +86,7 @@ def read_trained(path: str | Path, *, device: str | torch.device = "cpu") -> Tra
     """The network in a file, or of a run: its folder, `FOLDER:best` or `FOLDER:last`.
 
     A folder alone is its best epoch. Weights are loaded strictly.
-    Raises FileNotFoundError, UnsupportedFormat, InvalidSpec.
+    Raises FileNotFoundError, UnsupportedFormat, InvalidSpec, also for a device that is not there.
     """
     file = find_trained(path)
     document, tensors = _read(file)
@@ -95,19 +95,46 @@ def read_trained(path: str | Path, *, device: str | torch.device = "cpu") -> Tra
         network = model.build()
         network.load_state_dict(tensors, strict=True)
         trained = Trained(
-            network=network.to(device),
+            network=network,
             model=model,
             view=View.from_dict(document["view"]),
             class_names=tuple(document["class_names"]),
             record=document["record"],
         )
-    except (KeyError, TypeError, RuntimeError) as error:
+        _check_fits(trained)
+    except (AttributeError, KeyError, TypeError, RuntimeError) as error:
         raise UnsupportedFormat(
             f"{file}: weights and description do not fit together"
             f" ({str(error).splitlines()[0]:.200}); train the network anew"
         ) from error
+    _move(network, device)
     network.train(False)
     return trained
+
+
+def _check_fits(trained: Trained) -> None:
+    """Raise TypeError where a description contradicts itself."""
+    model, view, names = trained.model, trained.view, trained.class_names
+    if model.classes and len(names) != model.classes:
+        raise TypeError(f"{len(names)} names of {model.classes} classes")
+    if (view.channels, view.dimensions) != (model.channels, model.dimensions):
+        raise TypeError(
+            f"the view {view} has {view.channels} channels and {view.dimensions} dimensions, the"
+            f" network {model.channels} and {model.dimensions}"
+        )
+    if not isinstance(trained.record, Mapping):
+        raise TypeError(f"its record is {type(trained.record).__name__}")
+
+
+def _move(network: nn.Module, device: str | torch.device) -> None:
+    """Put a network on a device. Raises InvalidSpec where torch cannot."""
+    try:
+        network.to(device)
+    except (AssertionError, RuntimeError) as error:
+        raise InvalidSpec(
+            f"no network can be put on device {str(device)!r} here"
+            f" ({str(error).splitlines()[0]:.120}); cpu always works"
+        ) from error
 
 
 def find_trained(path: str | Path) -> Path:

@@ -29,7 +29,8 @@ from training.statistics import ZEROS, fit
 
 KINDS = ("whole", "statistics", "vector")
 NORMS = ("values", "windows", "none")
-"""How deviations are taken, see `statistics.Statistics`; none leaves values as they are."""
+"""How deviations are taken, see `statistics.Statistics`; none leaves values as they are. Those of
+`statistics(...)` are of all samples, as a sample has one value of each."""
 _TERM = re.compile(r"(?:(statistics|vector)\(([^()+\s]+)\)|([^()+\s]+))")
 
 
@@ -51,7 +52,9 @@ class Piece:
     def __post_init__(self) -> None:
         for field in ("shape", "mean", "std"):
             object.__setattr__(self, field, tuple(getattr(self, field)))
-        if self.kind not in KINDS or len(self.mean) != len(self.std) or not self.shape:
+        sound = self.kind in KINDS and len(self.mean) == len(self.std) and bool(self.shape)
+        sound = sound and all(type(length) is int and length > 0 for length in self.shape)
+        if not sound or (self.mean and not self._normalises()):
             raise InvalidSpec(f"no piece of a view: {self!r:.200}")
 
     @property
@@ -76,6 +79,14 @@ class Piece:
         if self.mean:
             values = (values - self._along(self.mean, values)) / self._along(self.std, values)
         return values.flatten(1) if self.kind == "vector" else values
+
+    def _normalises(self) -> bool:
+        """Whether means are finite and deviations above 0: of each channel or statistic, or one
+        of all, as the statistics of a store without channels are."""
+        count = self.shape[0] if self.kind == "vector" else self.delivered[0]
+        numbers = (*self.mean, *self.std)
+        real = all(isinstance(each, float | int) and math.isfinite(each) for each in numbers)
+        return real and len(self.mean) in (1, count) and min(self.std) > 0
 
     def _along(self, numbers: tuple[float, ...], values: Tensor) -> Tensor:
         made = torch.tensor(numbers, dtype=values.dtype, device=values.device)
@@ -181,12 +192,12 @@ def _piece(kind: str, name: str, train: JoinedDataset, normalise: str) -> Piece:
     if normalise == "none":
         return bare
     if kind == "statistics":
-        mean, std = _moments(train, bare)
+        mean, std = _moments(train, bare, "values")
     elif isinstance(part.source, Store):
         fitted = fit(part.source, part.rows, kind=normalise, array=part.array)
         mean, std = fitted.mean, fitted.std
     else:
-        mean, std = _moments(train, bare)
+        mean, std = _moments(train, bare, normalise)
     ones = tuple(value or ZEROS["one"] for value in std)
     return Piece(name=name, kind=kind, shape=bare.shape, mean=mean, std=ones)
 
@@ -197,8 +208,10 @@ def channels_first(dataset: JoinedDataset, name: str) -> tuple[int, ...]:
     return (shape[-1], *shape[:-1]) if name == "inputs" and len(shape) > 1 else shape
 
 
-def _moments(train: JoinedDataset, piece: Piece) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and deviation of each channel of what a piece gives, of all values, in float64."""
+def _moments(
+    train: JoinedDataset, piece: Piece, kind: str
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and deviation of each channel of what a piece gives, in float64. kind: of NORMS."""
     whole = Piece(name=piece.name, kind=piece.kind.replace("vector", "whole"), shape=piece.shape)
     rows = []
     for start in range(0, len(train), 1024):
@@ -208,4 +221,5 @@ def _moments(train: JoinedDataset, piece: Piece) -> tuple[tuple[float, ...], tup
         rows.append(whole({piece.name: batch[piece.name].float()}).double().numpy())
     values: NDArray[np.float64] = np.concatenate(rows)
     axes = (0, *range(2, values.ndim))
-    return tuple(values.mean(axes).tolist()), tuple(values.std(axes).tolist())
+    std = values.std(axes[1:]).mean(0) if kind == "windows" else values.std(axes)
+    return tuple(values.mean(axes).tolist()), tuple(std.tolist())

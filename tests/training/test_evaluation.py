@@ -15,6 +15,7 @@ from click.testing import CliRunner
 torch = pytest.importorskip("torch")
 pytest.importorskip("numba")
 
+from pi_cache import files  # noqa: E402
 from pi_cache.errors import AlreadyPublished, InvalidSpec, UnsupportedFormat  # noqa: E402
 from tests.training.trained_case import build_signals, signal_network, signal_task  # noqa: E402
 from training.augment.corruptions import Corruption  # noqa: E402
@@ -251,6 +252,15 @@ def test_files_of_an_evaluation(trained: Trained, task: Task, tmp_path: Path) ->
     )
     with pytest.raises(AlreadyPublished, match="another evaluation is in this folder"):
         write_evaluation(tmp_path, other)
+    before = written(tmp_path)
+    for name, value in (("select", "last"), ("stores", {"pi": "f"}), ("digest", "other")):
+        mixed = dataclasses.replace(more, record={**more.record, name: value})
+        with pytest.raises(AlreadyPublished, match=f"of other samples: {name} is"):
+            write_evaluation(tmp_path, mixed)
+    retrained = dataclasses.replace(more, metrics={**more.metrics, "nll": 9.0})
+    with pytest.raises(AlreadyPublished, match=r"NLL is .* there and 9 here"):
+        write_evaluation(tmp_path, retrained)
+    assert written(tmp_path) == before
     (tmp_path / "a.json").write_text("{}")
     with pytest.raises(UnsupportedFormat, match="is no evaluation"):
         read_evaluation(tmp_path / "a.json")
@@ -294,8 +304,23 @@ def test_other_samples_are_told(run: Path, tmp_path: Path) -> None:
     record["digests"] = {**record["digests"], "test": "another"}
     record["stores"] = {"pi": "f" * 64}
     found = differences(trained, dataclasses.replace(opened, record=record), "test")
-    assert "the test side has other samples than when the network was trained (24 now" in found[0]
+    assert "other samples than when the network was trained (24 now, 24 then)" in found[0]
     assert found[1].startswith("pi is the store ffffffffffff, it was ")
+    dependent = dataclasses.replace(opened, record=record)
+    assert evaluate(trained, "test", dependent).to_dict()["unlike_training"] == found
+    assert "unlike_training" not in evaluate(trained, "test", opened).record
+
+
+def test_another_file_of_arrays_is_told(trained: Trained, store: Path, tmp_path: Path) -> None:
+    path = tmp_path / "own.npz"
+    ids = np.array(signal_task(store).train.joined.ids.tolist())
+    np.savez(path, ids=ids, own=np.zeros((len(ids), 2), np.float32))
+    task = signal_task(store, arrays={"own": str(path)})
+    for digest, told in ((files.digest(path)[1], 0), ("0" * 64, 1)):
+        identity = {"data": {"arrays": {"own": digest}}}
+        record = {**task.record, "record": {"identity": identity}}
+        lines = differences(dataclasses.replace(trained, record=record), task, "test")
+        assert len(lines) == told and all("another file of own" in line for line in lines)
 
 
 @pytest.mark.parametrize(
@@ -310,6 +335,11 @@ def test_an_epoch_chosen_by_test_samples_is_told(
     lines = differences(chosen, task, "test")
     assert bool(lines) == told and all("chosen by these test samples" in line for line in lines)
     assert differences(chosen, task, "validation") == []
+    by_validation = {**record, "config": {"select": "best-on-validation"}}
+    lines = differences(dataclasses.replace(trained, record=by_validation), task, "validation")
+    assert ["chosen by these validation samples" in line for line in lines] == [True][
+        : pick == "best"
+    ]
     assert evaluate(chosen, "test", task).record["select"] == ("last" if pick == "last" else select)
 
 
@@ -324,6 +354,12 @@ def test_the_command_prints_and_writes(run: Path, trained: Trained, task: Task) 
     assert read_evaluation(run / "evaluation-test.json")["metrics"] == dict(clean.metrics)
     levels = read_evaluation(run / "robustness-test-noise.json")["levels"]
     assert [level["level"] for level in levels] == [0, 1, 2]
+
+
+def test_a_corruption_named_twice_is_measured_once(run: Path) -> None:
+    words = ["--corrupt", "noise", "--corrupt", "noise", "--levels", "1", "--json"]
+    document = json.loads(call(str(run), *words).stdout)
+    assert [level["level"] for level in document["levels"]] == [0, 1]
 
 
 def test_the_command_prints_a_line_of_json_a_run(run: Path) -> None:

@@ -176,6 +176,13 @@ def test_a_start_that_has_seen_what_is_held_back_is_refused(
         fit_pi_net(wider, tmp_path / "run", say=lambda text: None)
 
 
+def test_a_network_of_images_takes_no_signals(store: Store, tmp_path: Path) -> None:
+    spec = replace(spec_of(store), net="pi-net-image")
+    with pytest.raises(InvalidSpec, match=r"takes images .* \(2, 8\) a sample; take pi-net-signal"):
+        fit_pi_net(spec, tmp_path / "run", say=lambda text: None)
+    assert not (tmp_path / "run").exists()
+
+
 def test_specs_name_every_problem() -> None:
     with pytest.raises(InvalidSpec, match=r"net must be .* normalise must .* no 'pi' to learn"):
         PINetSpec(data=DataSpec(stores={"x": "y"}), net="wrn-16-1", normalise="max", **QUIET)

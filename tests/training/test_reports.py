@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
 import itertools
 import json
@@ -24,6 +25,7 @@ pytest.importorskip("scipy")
 from pi_cache.errors import InvalidSpec, UnsupportedFormat
 from tests.training.report_case import ARMS, FOLDS, SEEDS, make_experiment, make_run
 from training.commands import report as command
+from training.evaluation.predictions import read_predictions, write_predictions
 from training.reports import report as report_module
 from training.reports.canvas import drawn
 from training.reports.embedding import v_score
@@ -37,10 +39,16 @@ from training.reports.paired import (
     t_test,
     wilcoxon,
 )
-from training.reports.report import replace
+from training.reports.report import replace, v_score_table
 from training.reports.spread import Spread, in_fold, over_folds, over_seeds, spread
 from training.reports.table import Measured, PValue, Table, to_csv, to_latex, to_markdown
-from training.reports.tables import METRICS, summary_table, tables
+from training.reports.tables import (
+    METRICS,
+    robustness_tables,
+    summary_table,
+    tables,
+    warning_lines,
+)
 
 pytestmark = pytest.mark.torch
 
@@ -122,9 +130,19 @@ def test_a_metric_that_was_not_measured(experiment: Experiment) -> None:
 
 
 def test_a_damaged_result_is_told(copy: Path) -> None:
-    (copy / "kd" / "S1" / "seed-0" / "result.json").write_text("{")
-    with pytest.raises(UnsupportedFormat, match="is no JSON"):
-        read_experiment(copy)
+    for text in ("{", "[1]"):
+        (copy / "kd" / "S1" / "seed-0" / "result.json").write_text(text)
+        with pytest.raises(UnsupportedFormat, match="is no JSON"):
+            read_experiment(copy)
+
+
+def test_an_evaluation_without_metrics_is_listed(copy: Path) -> None:
+    path = copy / "kd" / "S1" / "seed-0" / "evaluation-test.json"
+    document = json.loads(path.read_text())
+    del document["metrics"]
+    path.write_text(json.dumps(document))
+    (why,) = read_experiment(copy).missing.values()
+    assert why == "has no metrics in evaluation-test.json"
 
 
 # --- Means ---------------------------------------------------------------------------------------
@@ -169,6 +187,8 @@ def test_a_seed_with_a_missing_fold_is_in_no_mean_over_folds(copy: Path, out: Pa
         shutil.rmtree(copy / "kd" / "S10" / f"seed-{seed}")
     nothing = over_seeds(read_experiment(copy), "kd", "accuracy", weighted=True)
     assert nothing == Spread(None, None, 0)
+    assert over_folds(read_experiment(copy), "kd", "accuracy") == nothing, "S10 is the hardest"
+    assert over_folds(read_experiment(copy), "tgd", "accuracy").values == 3
 
 
 # --- Paired tests --------------------------------------------------------------------------------
@@ -210,6 +230,14 @@ def test_wilcoxon_is_exact(count: int) -> None:
         expected = slow_sign_flip(np.sign(kept) * stats.rankdata(np.abs(kept)))
         assert wilcoxon(values) == pytest.approx(expected)
     assert wilcoxon(np.zeros(count)) == 1
+
+
+def test_wilcoxon_is_that_of_counts() -> None:
+    """Equal differences of shares of 57 samples are ties, whatever their last bits."""
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        mine, theirs = rng.integers(40, 50, (2, 6))
+        assert wilcoxon(mine / 57 - theirs / 57) == wilcoxon((mine - theirs).astype(float))
 
 
 def test_the_t_test_is_that_of_scipy() -> None:
@@ -271,6 +299,14 @@ def test_other_test_samples_make_no_pair(copy: Path) -> None:
         compare(found, "accuracy", "student")
 
 
+def test_other_classes_make_no_pair(copy: Path) -> None:
+    path = copy / "kd" / "S2" / "seed-1" / "evaluation-test.json"
+    document = json.loads(path.read_text()) | {"class_names": ["a", "b"]}
+    path.write_text(json.dumps(document))
+    with pytest.raises(InvalidSpec, match=r"tell other classes apart \(2 and 4\)"):
+        compare(read_experiment(copy), "accuracy", "student")
+
+
 # --- Files ---------------------------------------------------------------------------------------
 
 TABLE = Table(
@@ -312,6 +348,17 @@ def test_latex_is_escaped() -> None:
     awkward = Table(name="b", title="t", columns=("\\~^{}#$",), rows=())
     head = r"\textbackslash{}\textasciitilde{}\textasciicircum{}\{\}\#\$"
     assert head in to_latex(awkward)
+    brackets = Table(name="c", title="t", columns=("fold",), rows=(("[1]",), ("*",)))
+    assert "{[}1{]} \\\\\n{*} \\\\" in to_latex(brackets), "no argument of the line before"
+
+
+def test_names_are_no_formulas_of_a_spreadsheet() -> None:
+    names = ("=1+1", "@a", "+mixup", "-5", "+5.5", "-", "걷기", "7/9")
+    table = Table(name="d", title="t", columns=("fold", "=arm"), rows=tuple((n, n) for n in names))
+    rows = list(csv.reader(io.StringIO(to_csv(table))))
+    assert rows[0] == ["fold", "'=arm"]
+    found = [row[0] for row in rows[1:]]
+    assert found == ["'=1+1", "'@a", "'+mixup", "-5", "+5.5", "'-", "걷기", "7/9"]
 
 
 def test_every_form_of_every_table_has_every_arm(experiment: Experiment) -> None:
@@ -341,9 +388,54 @@ def test_epochs_that_were_chosen_by_test_samples_are_told(copy: Path) -> None:
     path = copy / "kd" / "S2" / "seed-1" / "evaluation-test.json"
     document = json.loads(path.read_text()) | {"select": "best-on-test"}
     path.write_text(json.dumps(document))
-    for table in tables(read_experiment(copy), metrics=["nll"], baseline="student"):
+    found = read_experiment(copy)
+    every = list(tables(found, metrics=["nll"], baseline="student"))
+    for table in (*every, v_score_table(found)):
         told = "Epochs chosen by test samples, which look too good: kd."
         assert (told in table.notes) == (table.name != "times")
+        several = "Epochs of one arm were chosen in several ways: kd."
+        assert (several in table.notes) == (table.name != "times")
+
+
+def test_tables_of_corruptions_tell_it_too(tmp_path: Path) -> None:
+    make_experiment(tmp_path, folds={"S1": 20}, seeds=[0], robust=True)
+    for path in tmp_path.glob("kd/*/*/evaluation-test.json"):
+        document = json.loads(path.read_text()) | {"select": "best-on-test"}
+        path.write_text(json.dumps(document))
+    (table,) = robustness_tables(read_experiment(tmp_path), ["accuracy"])
+    assert "Epochs chosen by test samples, which look too good: kd." in table.notes
+
+
+def test_what_is_no_fair_mean_is_told(copy: Path) -> None:
+    shutil.rmtree(copy / "kd" / "S2" / "seed-1")
+    shutil.copytree(copy / "kd" / "S2" / "seed-0", copy / "kd" / "S2" / "seed-1")
+    shutil.rmtree(copy / "tgd" / "S10" / "seed-0")
+    make_run(copy, "tgd", "S10", 0, strength=1, samples=120, digest="other")
+    path = copy / "student" / "S1" / "seed-2" / "evaluation-test.json"
+    document = json.loads(path.read_text()) | {"unlike_training": ["pi is the store b, it was a"]}
+    path.write_text(json.dumps(document))
+    assert warning_lines(read_experiment(copy)) == [
+        "Measured on what the run was not trained for: student: pi is the store b, it was a.",
+        "Runs were measured on different samples of S10.",
+        "The same in every digit, which other seeds are not: kd/S2/seed-1 is kd/S2/seed-0.",
+    ]
+
+
+def test_one_run_in_two_folders_is_refused(copy: Path) -> None:
+    shutil.copytree(copy / "kd" / "S2" / "seed-1", copy / "kd" / "S2" / "seed-01")
+    with pytest.raises(InvalidSpec, match="are both kd/S2/seed-1; move one of them away"):
+        read_experiment(copy)
+
+
+def test_features_of_one_class_have_no_v_score(tmp_path: Path) -> None:
+    folder = make_run(tmp_path, "kd", "S1", 0, strength=1, samples=20, robust=True)
+    kept = read_predictions(folder / "predictions-test.safetensors")
+    features = np.random.default_rng(0).normal(size=(20, 3)).astype(np.float32)
+    alone = dataclasses.replace(kept, features=features, labels=np.zeros(20, np.int64))
+    (folder / "features-test.safetensors").unlink(missing_ok=True)
+    write_predictions(folder / "features-test.safetensors", alone)
+    ((_, runs, cell),) = v_score_table(read_experiment(tmp_path)).rows
+    assert (runs, cell.spread) == (0, Spread(None, None, 0))
 
 
 def test_an_older_report_is_replaced(tmp_path: Path) -> None:

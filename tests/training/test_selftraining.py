@@ -346,6 +346,13 @@ def test_a_teacher_that_was_told_the_hidden_labels_is_refused(
     with pytest.raises(LeakageError, match=r"was trained on the labels of \d+ samples of the pool"):
         chain(spec, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+    # a student of the same hidden labels may teach; one of fewer hidden labels knows some of them
+    first = SelfTraining(run=run_spec(store, epochs=1), unlabelled_share=0.5, rounds=1)
+    chain(first, tmp_path / "first")
+    begun = replace(first, teacher=str(tmp_path / "first" / "round-1"))
+    assert len(chain(begun, tmp_path / "second")) == 1
+    with pytest.raises(LeakageError, match=r"was trained on the labels of \d+ samples of the pool"):
+        chain(replace(begun, unlabelled_share=0.7), tmp_path / "third")
 
 
 def test_the_pool_of_a_run_is_on_its_training_side(store: Store, teacher: Path) -> None:
@@ -370,3 +377,24 @@ def test_the_commands_say_what_was_kept(store: Store, teacher: Path, tmp_path: P
     assert [line.partition(":")[0] for line in done.stdout.splitlines()] == ["round 0", "round 1"]
     wrong = CliRunner().invoke(noisy_students, [*words, "x", "--temperature", "0"])
     assert wrong.exit_code == 2 and "temperature must be positive" in wrong.stderr
+
+
+@pytest.mark.parametrize("share", [0.25, 0.5])
+def test_people_who_validate_bring_nothing_without_a_label(share: float, tmp_path: Path) -> None:
+    labels = [-1 if i % 8 in (1, 6) else label for i, label in enumerate(LABELS)]
+    groups = [f"test {i}" if i % 4 == 0 else f"person {i % 3}" for i in range(SAMPLES)]
+    people = made_store(tmp_path, labels=labels, groups=groups)
+    data = {"stores": {"pi": str(people.path)}, "validation": share}
+    task = open_task(DataSpec(**data, by_group=True))
+    assert task.validation is not None and (task.validation.numbers["labels"] >= 0).all()
+    train, held = (
+        {side.group_names[n] for n in side.numbers["groups"]}
+        for side in (task.train, task.validation)
+    )
+    assert held and not train & held
+    known = {i for i in range(SAMPLES) if i % 4 and labels[i] >= 0}
+    used = set(task.train.index.tolist()) | set(task.validation.index.tolist())
+    assert known <= used and (task.train.numbers["labels"] == -1).any()
+    alone = open_task(DataSpec(**data))
+    assert alone.validation is not None and (alone.validation.numbers["labels"] >= 0).all()
+    assert len(alone.train) + len(alone.validation) == 36

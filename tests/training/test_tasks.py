@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -107,6 +108,13 @@ def test_limit_takes_of_training_samples_only(spec: DataSpec, task: Task) -> Non
     assert labels.count(0) == labels.count(2) == 3
 
 
+def test_a_limit_that_leaves_nothing_is_refused(tmp_path: Path) -> None:
+    splits = ["train"] * 3 + ["test"] * 21
+    store = make_people(tmp_path, labels=[0, 1, 2] * 8, splits=splits)
+    with pytest.raises(InvalidSpec, match="a limit of 2 takes none of 3 training samples"):
+        open_task(DataSpec(stores={"pi": str(store.path)}, validation=0, limit=2))
+
+
 def test_folds_by_name(store: Store, tmp_path: Path) -> None:
     path = tmp_path / "folds.json"
     to_file(path, leave_one_group_out(store), store)
@@ -156,6 +164,9 @@ def test_arrays_of_ones_own_need_ids_and_are_not_unpickled(store: Store, tmp_pat
         open_task(DataSpec(stores=stores, arrays={"own": str(tmp_path / "b.npz")}))
     with pytest.raises(FileNotFoundError):
         open_task(DataSpec(stores=stores, arrays={"own": str(tmp_path / "c.npz")}))
+    np.save(tmp_path / "d.npy", SIGNALS)
+    with pytest.raises(InvalidSpec, match=r"no \.npz file of plain arrays"):
+        open_task(DataSpec(stores=stores, arrays={"own": str(tmp_path / "d.npy")}))
 
 
 @pytest.mark.parametrize("name", ["pi", "signals"])
@@ -209,6 +220,13 @@ def test_statistics_are_normalised_each(task: Task) -> None:
     seen = fit_view("statistics(signals)", task.train)(task.prepare(task.train[:])).double()
     torch.testing.assert_close(seen.mean(0), torch.zeros(11).double(), atol=1e-5, rtol=0)
     torch.testing.assert_close(seen.std(0, correction=0), torch.ones(11).double())
+
+
+def test_deviations_of_windows_are_those_of_each_sample(task: Task) -> None:
+    (piece,) = fit_view("signals", task.train, normalise="windows").pieces
+    own = task.train[:]["signals"].double().numpy()
+    np.testing.assert_allclose(piece.mean, own.mean((0, 2)), rtol=1e-6)
+    np.testing.assert_allclose(piece.std, own.std(2).mean(0), rtol=1e-6)
 
 
 @pytest.mark.parametrize("text", ["", "a b", "mean(pi)", "pi+", "vector(pi", "vector(a b)"])
@@ -306,3 +324,45 @@ def test_a_piece_is_checked() -> None:
         Piece(name="pi", kind="mean", shape=(1,))
     with pytest.raises(InvalidSpec, match="no view"):
         View.from_dict([{"name": "pi", "unknown": 1}])
+    sound = Piece(name="pi", kind="whole", shape=(2, 4), mean=(0, 1), std=(1, 2))
+    for change in (
+        {"mean": (0.0,) * 3, "std": (1.0,) * 3},
+        {"std": (0.0, 1.0)},
+        {"std": (float("nan"), 1.0)},
+        {"mean": ("a", "b")},
+        {"shape": ("a",)},
+    ):
+        with pytest.raises(InvalidSpec, match="no piece of a view"):
+            dataclasses.replace(sound, **change)
+
+
+@pytest.mark.parametrize(
+    ("part", "change", "message"),
+    [
+        ("class_names", ["walk"], "1 names of 2 classes"),
+        ("record", None, "its record is NoneType"),
+        ("model", {"name": None, "channels": 2, "classes": 2, "dimensions": 1}, "do not fit"),
+        ("view", [{"name": "pi", "kind": "whole", "shape": [2, 8, 8]}], "2 and 1"),
+    ],
+)
+def test_a_description_that_contradicts_itself_is_refused(
+    task: Task, tmp_path: Path, part: str, change: object, message: str
+) -> None:
+    trained = make_trained(task)
+    document = {
+        "format_version": 1,
+        "model": dataclasses.asdict(trained.model),
+        "view": trained.view.to_dict(),
+        "class_names": list(trained.class_names),
+        "record": {},
+    }
+    text = json.dumps(document | {part: change})
+    save_file(trained.network.state_dict(), tmp_path / "a.safetensors", {"pi_cache": text})
+    with pytest.raises(UnsupportedFormat, match=message):
+        read_trained(tmp_path / "a.safetensors")
+
+
+def test_a_device_that_is_not_there_is_not_blamed_on_the_file(task: Task, tmp_path: Path) -> None:
+    write_trained(tmp_path / "best.safetensors", make_trained(task))
+    with pytest.raises(InvalidSpec, match="no network can be put on device 'gpu' here"):
+        read_trained(tmp_path, device="gpu")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,7 +16,7 @@ from pi_cache.errors import AlreadyPublished, InvalidSpec, UnsupportedFormat
 from training.augment.corruptions import LEVELS, SAMPLE_OF, Corruption
 from training.evaluation.calibration import BINS, reliability
 from training.evaluation.metrics import class_scores, confusion, summary
-from training.evaluation.opened import selection_of
+from training.evaluation.opened import selection_of, unlike_training
 from training.evaluation.predict import check_reads_inputs, predict
 from training.evaluation.predictions import Predictions, write_predictions
 from training.joined import JoinedDataset
@@ -23,6 +24,10 @@ from training.tasks import Task
 from training.trained import Trained
 
 FORMAT = 1
+SAME = ("select", "view", "stores", "fold", "digest")
+"""In what evaluations of one folder must agree: by what its epoch was chosen, and its samples."""
+NEAR = 0.01
+"""Share by which another machine may differ in NLL; other weights differ by more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -77,6 +82,7 @@ def evaluate(
         check_reads_inputs(trained, corruption.kind)
     clean = predict(trained, samples, task, features=features)
     levels = _measured(trained, samples, task, corruptions, seed, clean)
+    unlike = unlike_training(trained, task, side)
     return Evaluation(
         predictions=clean,
         metrics=summary(*labelled(clean)),
@@ -89,6 +95,7 @@ def evaluate(
             "view": str(trained.view),
             "select": selection_of(trained),
             "not_corrupted": [n for n in trained.view.names if n != "inputs"] if levels else [],
+            **({"unlike_training": unlike} if unlike else {}),
         },
     )
 
@@ -99,7 +106,7 @@ def write_evaluation(folder: Path, evaluation: Evaluation) -> list[Path]:
     evaluation-SIDE.json and predictions-SIDE.safetensors; robustness-SIDE-KIND.json of each
     corruption, features-SIDE.safetensors of kept features. Beside one of the latter two, an
     evaluation that is there already stays: another machine may differ in its last digits.
-    Raises AlreadyPublished where there are others.
+    Raises AlreadyPublished where there are others, or one of another network, store or samples.
     """
     side, clean = evaluation.record["side"], evaluation.predictions
     documents = {
@@ -115,6 +122,8 @@ def write_evaluation(folder: Path, evaluation: Evaluation) -> list[Path]:
     if not (documents or tables) or not files.exists(folder / name):
         documents[name] = {**evaluation.to_dict(), "levels": []}
         tables[f"predictions-{side}.safetensors"] = replace(clean, features=None)
+    else:
+        _check_goes_with(folder / name, evaluation)
     try:
         for name, each in tables.items():
             write_predictions(folder / name, each)
@@ -127,6 +136,25 @@ def write_evaluation(folder: Path, evaluation: Evaluation) -> list[Path]:
             error.paths,
         ) from error
     return [folder / name for name in (*documents, *tables)]
+
+
+def _check_goes_with(path: Path, evaluation: Evaluation) -> None:
+    """Raise AlreadyPublished unless the evaluation that is there is of the same thing."""
+    there = read_evaluation(path)
+    other = [
+        f"{name} is {there.get(name)!r:.80} there and {evaluation.record.get(name)!r:.80} here"
+        for name in SAME
+        if there.get(name) != evaluation.record.get(name)
+    ]
+    before, now = there["metrics"]["nll"], evaluation.metrics["nll"]
+    if not math.isclose(before, now, rel_tol=NEAR, abs_tol=NEAR / 100):
+        other.append(f"NLL is {before:.4g} there and {now:.4g} here")
+    if other:
+        raise AlreadyPublished(
+            f"{path} is of another network or of other samples: {'; '.join(other)}; write to"
+            " another folder with --out",
+            (path,),
+        )
 
 
 def _write_json(path: Path, document: Mapping[str, Any]) -> None:

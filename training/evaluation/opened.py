@@ -9,12 +9,14 @@ from typing import Any
 
 import torch
 
+from pi_cache import files
 from pi_cache.errors import InvalidSpec
 from training.tasks import DataSpec, Task, open_task
 from training.trained import Trained, read_trained
-from training.trainer.config import LAST, TEST
+from training.trainer.config import LAST, TEST, VALIDATION
 
-TEST_SIDE = "test"
+CHOSEN_BY = {"test": TEST, "validation": VALIDATION}
+"""The selection of an epoch that makes a side look too good."""
 
 
 def open_run(
@@ -88,21 +90,39 @@ def selection_of(trained: Trained) -> str | None:
 def differences(trained: Trained, task: Task, side: str) -> list[str]:
     """A sentence for each reason why a side is no fair test, or not that of the run's record."""
     found = []
-    if side == TEST_SIDE and selection_of(trained) == TEST:
-        found.append("its epoch was chosen by these test samples, so that it looks too good")
+    if side in CHOSEN_BY and selection_of(trained) == CHOSEN_BY[side]:
+        found.append(f"its epoch was chosen by these {side} samples, so that it looks too good")
     if side == "train":
         found.append("these are the samples that it was trained on")
+    return [*found, *unlike_training(trained, task, side)]
+
+
+def unlike_training(trained: Trained, task: Task, side: str) -> list[str]:
+    """A sentence for each store, file of arrays or set of samples that the record has otherwise."""
+    found = []
     told = told_of(trained.record) or {}
     digests = told.get("digests") or {}
     if side in digests and digests[side] != task.record["digests"].get(side):
         found.append(
             f"the {side} side has other samples than when the network was trained"
             f" ({task.record['samples'].get(side, 0)} now,"
-            f" {(trained.record.get('samples') or {}).get(side, 'unknown')} then)"
+            f" {(told.get('samples') or {}).get(side, 'unknown')} then)"
         )
     stores = told.get("stores") or {}
     for name, key in stores.items():
         now = task.record["stores"].get(name)
         if now != key:
             found.append(f"{name} is the store {str(now)[:12]}, it was {key[:12]}")
+    for name, digest in _array_digests(trained.record).items():
+        path = task.record["data"]["arrays"].get(name)
+        if path is not None and files.digest(Path(path))[1] != digest:
+            found.append(f"{path} is another file of {name} than when the network was trained")
     return found
+
+
+def _array_digests(record: Mapping[str, Any]) -> Mapping[str, str]:
+    """SHA-256 of files of arrays by name, which the identity of a run has."""
+    found: Any = record
+    for name in ("record", "identity", "data", "arrays"):
+        found = found.get(name, {}) if isinstance(found, Mapping) else {}
+    return found if isinstance(found, Mapping) else {}

@@ -42,7 +42,7 @@ def predict(
 
     task: whose classes labels are given as. features: keep what the linear end reads. corrupt: what
     is done to the raw `inputs` before they are normalised; seed: of what it draws, so that every
-    network sees the same. Persistence images stay those of the clean samples.
+    network sees the same on every device. Persistence images stay those of the clean samples.
     Raises InvalidSpec for a network of other classes or without logits, for a corruption that
     changes nothing that it reads, and for logits that are not finite; CorruptStore.
     """
@@ -51,7 +51,7 @@ def predict(
         check_reads_inputs(trained, corrupt.kind)
     read = _read_only(trained, samples)
     device = next(trained.network.parameters()).device
-    change = None if corrupt is None else _corruption(corrupt, seed, device)
+    change = None if corrupt is None else _corruption(corrupt, seed)
     loader = Loader(read, batch_size, how=how, shuffle=False, device=device)
     try:
         found = [_answers(trained, task.prepare(batch), features, change) for batch in loader]
@@ -119,15 +119,17 @@ def _read_only(trained: Trained, samples: JoinedDataset) -> JoinedDataset:
     return JoinedDataset(samples.joined, names=names, dtype=samples.dtype).view(samples.index)
 
 
-def _corruption(
-    corruption: Corruption, seed: int, device: torch.device
-) -> Callable[[Tensor], Tensor]:
-    """The corruption of batches, one after the other, its identity at level 0 proved on each."""
-    generator = torch.Generator(device=device).manual_seed(seed)
+def _corruption(corruption: Corruption, seed: int) -> Callable[[Tensor], Tensor]:
+    """The corruption of batches, one after the other, its identity at level 0 proved on each.
+
+    On the CPU, as the numbers that another device draws from a seed are others.
+    """
+    generator = torch.Generator().manual_seed(seed)
 
     def change(batch: Tensor) -> Tensor:
-        check_identity(corruption, batch, generator)  # draws nothing
-        return corruption(batch, generator)[0]
+        clean = batch.cpu()
+        check_identity(corruption, clean, generator)  # draws nothing
+        return corruption(clean, generator)[0].to(batch.device)
 
     return change
 

@@ -15,6 +15,8 @@ from training.evaluation.evaluate import read_evaluation
 
 LISTS = ("planned.jsonl", "ledger.jsonl")
 """Of all runs of a plan, and of those that have ended."""
+NEEDED = ("metrics", "samples", "unlabelled", "digest", "class_names")
+"""Of an evaluation; files that were written otherwise may lack them."""
 SEED = re.compile(r"seed-(\d+)")
 
 
@@ -88,8 +90,8 @@ def read_experiment(
     """The runs below a folder. arms: some of them, in this order; None for all.
 
     Expected are the runs that the ledger and the list of planned ones name, and each seed of an
-    arm in each fold that there is. Raises InvalidSpec where there is no measured run, or no such
-    arm.
+    arm in each fold that there is. Raises InvalidSpec where there is no measured run, no such
+    arm, or one run in two folders.
     """
     if not files.is_folder(folder):
         raise InvalidSpec(
@@ -141,14 +143,19 @@ def _told(folder: Path) -> dict[str, Place]:
 def _folders(folder: Path, told: Mapping[str, Place]) -> dict[Place, Path]:
     """Every ARM/FOLD/seed-N below a folder."""
     folds = {name.split("/")[1]: place.fold for name, place in told.items() if "/" in name}
-    found = {}
+    found: dict[Place, Path] = {}
     for arm in _subfolders(folder):
         for fold in _subfolders(arm):
             for run in _subfolders(fold):
                 match = SEED.fullmatch(run.name)
                 if match:
                     named = folds.get(fold.name, fold.name)
-                    found[Place(arm=arm.name, fold=named, seed=int(match[1]))] = run
+                    place = Place(arm=arm.name, fold=named, seed=int(match[1]))
+                    if place in found:
+                        raise InvalidSpec(
+                            f"{found[place]} and {run} are both {place}; move one of them away"
+                        )
+                    found[place] = run
     return found
 
 
@@ -182,6 +189,8 @@ def _read(place: Place, folder: Path | None, side: str) -> tuple[Run | None, str
         evaluation = read_evaluation(path)
     except UnsupportedFormat as error:
         return None, str(error)
+    if lacking := [name for name in NEEDED if name not in evaluation]:
+        return None, f"has no {', '.join(lacking)} in {path.name}"
     return Run(place=place, folder=folder, evaluation=evaluation, result=_result(folder)), ""
 
 
@@ -190,13 +199,13 @@ def _result(folder: Path) -> dict[str, Any]:
     if not files.exists(path):
         return {}
     try:
-        result: dict[str, Any] = json.loads(files.read_bytes(path))
-    except ValueError as error:
-        raise UnsupportedFormat(f"{path} is no JSON ({error}); run it again") from error
+        result = dict(json.loads(files.read_bytes(path)))
+    except (ValueError, TypeError) as error:
+        raise UnsupportedFormat(f"{path} is no JSON of a result ({error}); run it again") from error
     return result
 
 
 def _natural(name: str) -> list[tuple[int, int, str]]:
     """A key that sorts S2 before S10."""
     parts = re.findall(r"\d+|\D+", name)
-    return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in parts]
+    return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in parts]

@@ -25,7 +25,7 @@ from training.reports.robustness import curves
 from training.reports.similarity import Maps, similarity_maps
 from training.reports.spread import spread
 from training.reports.table import Measured, Table, to_csv, to_latex, to_markdown
-from training.reports.tables import missing_lines
+from training.reports.tables import missing_lines, warning_lines
 
 FIGURES = ("reliability", "confusion", "robustness", "embedding", "similarity")
 
@@ -33,13 +33,17 @@ Say = Callable[[str], None]
 
 
 def v_score_table(experiment: Experiment) -> Table:
-    """The V-score of each arm, mean ± sd over all runs that kept features."""
+    """The V-score of each arm, mean ± sd over all runs that kept features of several classes.
+
+    One cluster of one class, as a person may have, would score 1.
+    """
     rows = []
     for arm in experiment.arms:
         scores = [
             v_score(kept.features, kept.labels)
             for run in experiment.of(arm).values()
             if (kept := _features(run.folder, experiment.side)) and kept.features is not None
+            if len(set(kept.labels.tolist())) > 1
         ]
         rows.append((arm, len(scores), Measured(spread(scores), 1.0, 4)))
     return Table(
@@ -47,7 +51,11 @@ def v_score_table(experiment: Experiment) -> Table:
         title=f"V-score of pooled features on {experiment.side}",
         columns=("arm", "runs", "V-score"),
         rows=tuple(rows),
-        notes=("V-measure of k-means on the features, with as many clusters as classes occur.",),
+        notes=(
+            "V-measure of k-means on the features, with as many clusters as classes occur; mean ±"
+            " sd over runs that have several classes.",
+            *warning_lines(experiment),
+        ),
     )
 
 

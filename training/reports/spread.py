@@ -45,9 +45,10 @@ def over_seeds(experiment: Experiment, arm: str, metric: str, *, weighted: bool)
 
 
 def over_folds(experiment: Experiment, arm: str, metric: str) -> Spread:
-    """Over folds of the mean over seeds: how much people differ."""
+    """Over folds of the mean over seeds: how much people differ. Of nothing where a fold lacks."""
     cells = [in_fold(experiment, arm, metric, fold).mean for fold in experiment.folds]
-    return spread(mean for mean in cells if mean is not None)
+    means = [mean for mean in cells if mean is not None]
+    return spread(means if len(means) == len(cells) else [])
 
 
 def in_fold(experiment: Experiment, arm: str, metric: str, fold: str) -> Spread:

@@ -22,7 +22,10 @@ LATEX = {
     "<": r"$<$",
     ">": r"$>$",
     **{letter: f"\\{letter}" for letter in "&%$#_{}"},
+    **{letter: f"{{{letter}}}" for letter in "[]*"},  # after \\ they would be its arguments
 }
+FORMULA = re.compile(r"[=@\t\r]|[+-](?![\d.]+$)")
+"""How a text begins that spreadsheets compute; numbers stay numbers."""
 MARKDOWN = re.compile(r"([\\`*_|\[\]<>#~])")
 
 
@@ -130,7 +133,7 @@ def _csv_heading(table: Table) -> list[str]:
         plain = name.removesuffix(" %")
         measured = any(isinstance(row[k], Measured) for row in table.rows)
         names += [f"{plain} mean", f"{plain} sd", f"{plain} n"] if measured else [plain]
-    return names
+    return [_csv_text(name) for name in names]
 
 
 def _csv_cell(cell: Cell) -> list[str]:
@@ -139,7 +142,12 @@ def _csv_cell(cell: Cell) -> list[str]:
         return [*("" if v is None else repr(v) for v in (mean, deviation)), str(count)]
     if isinstance(cell, PValue):
         return ["" if cell.value is None else repr(cell.value)]
-    return [str(cell)]
+    return [_csv_text(str(cell))]
+
+
+def _csv_text(text: str) -> str:
+    """A text that a spreadsheet takes for no formula, as the names of folds are anybody's."""
+    return f"'{text}" if FORMULA.match(text) else text
 
 
 def _latex_cell(cell: Cell) -> str:

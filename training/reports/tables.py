@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from training.evaluation.opened import CHOSEN_BY
 from training.evaluation.printed import NAMES, PERCENT
-from training.reports.experiment import Experiment, Run
+from training.reports.experiment import Experiment, Place, Run
 from training.reports.paired import Comparison, compare
 from training.reports.robustness import curves
 from training.reports.spread import Spread, complete_seeds, in_fold, over_folds, over_seeds, spread
 from training.reports.table import Cell, Measured, PValue, Table
-from training.trainer.config import TEST
 
 METRICS = tuple(NAMES)
 TIMES = (("epochs", "epochs", 0), ("seconds", "seconds", 1), ("samples_per_second", "samples/s", 0))
@@ -62,7 +62,7 @@ def summary_table(experiment: Experiment, *, weighted: bool) -> Table:
         title=f"Mean ± sd over seeds on {experiment.side}{over}",
         columns=("arm", "runs", "seeds", *NAMES.values()),
         rows=tuple(rows),
-        notes=("A seed counts where it has a result in every fold.", *_warnings(experiment)),
+        notes=("A seed counts where it has a result in every fold.", *warning_lines(experiment)),
     )
 
 
@@ -90,7 +90,7 @@ def fold_table(experiment: Experiment, metric: str) -> Table:
         rows=tuple(rows),
         notes=(
             "Mean ± sd over seeds; the last row is mean ± sd over folds of the mean over seeds.",
-            *_warnings(experiment),
+            *warning_lines(experiment),
         ),
     )
 
@@ -106,7 +106,7 @@ def paired_table(experiment: Experiment, metric: str, baseline: str, unit: str) 
             "Holm t-test", "Holm Wilcoxon", "Holm sign-flip", "smallest p",
         ),
         rows=tuple(_paired_row(metric, row) for row in compared),
-        notes=(*_paired_notes(compared, unit), *_warnings(experiment)),
+        notes=(*_paired_notes(compared, unit), *warning_lines(experiment)),
     )  # fmt: skip
 
 
@@ -125,7 +125,10 @@ def robustness_tables(experiment: Experiment, metrics: Sequence[str]) -> Iterato
                 title=f"{NAMES.get(metric, metric)} under {kind} on {experiment.side}",
                 columns=("arm", "runs", *(f"{level[0]}: {level[1]:g}" for level in levels)),
                 rows=tuple(rows),
-                notes=("Level: amount. Mean ± sd over runs of all folds.",),
+                notes=(
+                    "Level: amount. Mean ± sd over runs of all folds.",
+                    *warning_lines(experiment),
+                ),
             )
 
 
@@ -184,12 +187,43 @@ def _windows(experiment: Experiment, fold: str) -> str:
     return " or ".join(map(str, sorted({run.windows for run in runs})))
 
 
-def _warnings(experiment: Experiment) -> list[str]:
-    """What a reader of any table must know: runs that are not in it, epochs chosen unfairly."""
-    chosen = [p.arm for p, run in experiment.runs.items() if run.evaluation.get("select") == TEST]
-    unfair = ", ".join(dict.fromkeys(chosen)) if experiment.side == "test" else ""
-    told = [f"Epochs chosen by test samples, which look too good: {unfair}."] if unfair else []
-    return [*told, *_absent(experiment)]
+def warning_lines(experiment: Experiment) -> list[str]:
+    """What a reader of any table must know: runs that are not in it, and what is no fair mean."""
+    selects: dict[str, set[Any]] = {}
+    for place, run in experiment.runs.items():
+        selects.setdefault(place.arm, set()).add(run.evaluation.get("select"))
+    side = experiment.side
+    unfair = ", ".join(arm for arm, how in selects.items() if CHOSEN_BY.get(side) in how)
+    mixed = ", ".join(arm for arm, how in selects.items() if len(how) > 1)
+    told = [f"Epochs chosen by {side} samples, which look too good: {unfair}."] if unfair else []
+    told += [f"Epochs of one arm were chosen in several ways: {mixed}."] if mixed else []
+    return [*told, *_unlike(experiment), *_copies(experiment), *_absent(experiment)]
+
+
+def _unlike(experiment: Experiment) -> list[str]:
+    """Runs measured on other stores or samples than they were trained for, or than each other."""
+    arms: dict[str, list[str]] = {}
+    digests: dict[str, set[Any]] = {}
+    for place, run in experiment.runs.items():
+        digests.setdefault(place.fold, set()).add(run.evaluation.get("digest"))
+        for line in run.evaluation.get("unlike_training", ()):
+            arms.setdefault(line, []).append(place.arm)
+    found = [f"{', '.join(dict.fromkeys(names))}: {line}" for line, names in arms.items()]
+    told = [f"Measured on what the run was not trained for: {'; '.join(found)}."] if found else []
+    mixed = ", ".join(fold for fold in experiment.folds if len(digests.get(fold, ())) > 1)
+    return [*told, *([f"Runs were measured on different samples of {mixed}."] if mixed else [])]
+
+
+def _copies(experiment: Experiment) -> list[str]:
+    """Seeds that agree in the last digit of every metric, as a run does with a copy of itself."""
+    first: dict[tuple[Any, ...], Place] = {}
+    found = []
+    for place, run in experiment.runs.items():
+        key = (place.arm, place.fold, *run.evaluation["metrics"].values())
+        if first.setdefault(key, place) != place:
+            found.append(f"{place} is {first[key]}")
+    told = "The same in every digit, which other seeds are not"
+    return [f"{told}: {'; '.join(found)}."] if found else []
 
 
 def _absent(experiment: Experiment) -> list[str]:
