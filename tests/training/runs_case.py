@@ -11,7 +11,7 @@ from training.runs.spec import RunSpec
 from training.tasks import DataSpec
 from training.trainer.config import TrainConfig
 
-CONFIG = {"epochs": 2, "batch_size": 16, "learning_rate": 0.02}
+CONFIG = {"epochs": 2, "batch_size": 16, "learning_rate": 0.02, "threads": 1}
 
 
 def data(store: Path, **change: Any) -> DataSpec:

@@ -377,6 +377,13 @@ def test_refused(case: str) -> None:
         call()
 
 
+def test_labels_on_a_device_are_not_waited_for() -> None:
+    """Tensors without values stand for those of a device, whose values are not there yet."""
+    labels = torch.zeros(4, dtype=torch.long, device="meta")
+    loss = kd.cross_entropy_batch_mean(torch.zeros(4, 3, device="meta"), labels)
+    assert loss.shape == ()
+
+
 # --- The document ------------------------------------------------------------------------------
 
 DOCUMENT = Path(__file__).resolve().parent.parent.parent / "docs" / "losses.md"

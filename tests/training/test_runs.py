@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +92,13 @@ def test_a_spec_survives_its_dict(store: Path, runs: Path) -> None:
         ({"augment": ("flipp",)}, r"unknown augmentation 'flipp'; did you mean 'flip'\?"),
         ({"augment": ("mixup:keep=1",)}, r"no setting 'keep'; did you mean 'kept'\?"),
         ({"augment": ("mixup:0.5",)}, "must be NAME or NAME:setting=value"),
+        ({"augment": ("mixup:both=no",)}, "both must be true or false, got 'no'"),
+        ({"augment": ("mixup:kept=true",)}, "kept must be a number, got True"),
+        ({"augment": ("cutout:size=big",)}, "size must be a whole number, got 'big'"),
+        ({"augment": (3,)}, "an augmentation is a name or a table with a name, got 3"),
+        ({"model_options": {"channels": 2}}, "channels is no option of a network"),
+        ({"start": ""}, "a teacher and a start are folders of runs"),
+        ({"method": "kd", "teachers": ("",)}, "a teacher and a start are folders of runs"),
     ],
 )
 def test_what_is_no_run_is_refused(store: Path, change: dict[str, Any], message: str) -> None:
@@ -123,6 +131,23 @@ def test_another_run_in_the_folder_is_refused_and_changes_nothing(store: Path, r
     with pytest.raises(AlreadyPublished, match=r"config\.epochs is 2 there and 3 here"):
         run(spec(store, config={"epochs": 3}), runs / "signals")
     assert before == {path: path.read_bytes() for path in before}
+
+
+def test_another_teacher_is_named(store: Path, runs: Path, tmp_path: Path) -> None:
+    kd = spec(store, method="kd", teachers=(str(runs / "signals"),))
+    run(kd, tmp_path / "kd")
+    with pytest.raises(
+        AlreadyPublished, match=r"teachers is .*signals .*there and .*student "
+    ) as no:
+        run(replace(kd, teachers=(str(runs / "student"),)), tmp_path / "kd")
+    assert "digest" not in str(no.value)
+
+
+@pytest.mark.parametrize("device", ["meta", "cuda:99"])
+def test_a_device_that_is_not_there_is_refused(store: Path, tmp_path: Path, device: str) -> None:
+    with pytest.raises(InvalidSpec, match=f"nothing can be trained on device '{device}' here"):
+        run(spec(store, config={"device": device}), tmp_path / "r")
+    assert not (tmp_path / "r").exists()
 
 
 def test_weights_follow_from_the_seed_alone() -> None:
@@ -240,6 +265,28 @@ def test_a_start_must_be_the_same_network(store: Path, runs: Path) -> None:
         prepare_run(spec(store, view="pi", start=str(runs / "student")))
 
 
+def test_other_windows_of_held_out_people_are_found(store: Path, tmp_path: Path) -> None:
+    """They have other ids than those that the teacher was trained on."""
+    people = np.array([f"P{number // 6}" for number in range(60)])
+
+    def windows(name: str, train: set[str]) -> Path:
+        with np.load(store.parents[1] / "a.npz") as file:
+            arrays = {**file, "splits": np.where(np.isin(people, [*train]), "train", "test")}
+        ids = [f"{name}-{number}" for number in range(60)]
+        np.savez(tmp_path / f"{name}.npz", **{**arrays, "ids": ids, "groups": people})
+        source = open_source(f"array:{tmp_path / name}.npz", sample="signal")
+        window = ImageSpec(pixels=8, birth_range=(-4, 4), persistence_range=(0, 6))
+        options = Options(with_inputs=True)
+        return build(source, DiagramSpec(), window, root=tmp_path, options=options).path
+
+    names = sorted(set(people))
+    long, short = windows("long", {*names[:6]}), windows("short", {*names[4:]})
+    teacher = trained(long, tmp_path / "t", data=data(long, by_group=True))
+    with pytest.raises(LeakageError, match=r"3 test groups \(P0, P2, P3\), such as people"):
+        kd = {"method": "kd", "teachers": (str(teacher),)}
+        prepare_run(spec(short, data=data(short, by_group=True, validation=0.3), **kd))
+
+
 def test_augmented_inputs_and_stale_images(store: Path, runs: Path, tmp_path: Path) -> None:
     kd = {"method": "kd", "teachers": (str(runs / "pi"),)}
     prepare_run(spec(store, augment=("gaussian-noise",)))
@@ -299,6 +346,15 @@ def test_settings_of_a_preset_hold_where_nothing_else_is_given(store: Path) -> N
         made_spec(taught, data=data(store), teachers=two)
     with pytest.raises(InvalidSpec, match=r"unknown preset 'tgd'.*`training presets`"):
         made_spec({"preset": "tgd"}, data=data(store))
+    with pytest.raises(InvalidSpec, match=r"no setting 'name'.*`training distill at`"):
+        made_spec({**settings, "method": "kd", "settings": {"name": "at"}}, data=data(store))
+    for wrong, message in (
+        ({"nesterov": "no"}, "nesterov must be true or false, got 'no'"),
+        ({"schedule": 3}, "schedule must be a word, got 3"),
+        ({"betas": 0.9}, "betas must be two numbers, got 0.9"),
+    ):
+        with pytest.raises(InvalidSpec, match=message):
+            made_spec({**settings, "config": wrong}, data=data(store))
     with pytest.raises(InvalidSpec, match="needs a view and a model"):
         made_spec({"config": {"epochs": 1}}, data=data(store))
 
@@ -311,3 +367,10 @@ def test_a_join_with_arrays_of_ones_own(store: Path, tmp_path: Path) -> None:
     first = prepare_run(spec(store, data=with_own, view="extra")).digest
     np.savez(own, ids=joined.ids.astype(str), extra=np.zeros((60, 2, 9), np.float32))
     assert prepare_run(spec(store, data=with_own, view="extra")).digest != first
+    kept = {"data": with_own, "view": "inputs", "augment": ("reverse",)}
+    assert prepare_run(spec(store, **kept)).transform is not None, "nobody reads them"
+    read = {**kept, "view": "extra"}
+    with pytest.raises(StaleImages, match="extra of your own would not follow Reverse"):
+        prepare_run(spec(store, **read))
+    stale = prepare_run(spec(store, **read, allow_stale=True)).transform
+    assert stale is not None and stale.record["extra"] == {"stale": ["Reverse"]}

@@ -19,6 +19,7 @@ from pi_cache.errors import AlreadyPublished, InvalidSpec  # noqa: E402
 from pi_cache.sampling.foldfiles import to_file  # noqa: E402
 from pi_cache.sampling.folds import stratified  # noqa: E402
 from pi_cache.sampling.joins import open_together  # noqa: E402
+from tests.training.runs_case import trained  # noqa: E402
 from tests.training.trained_case import build_signals  # noqa: E402
 from training.runs.plan import parse_plan, read_plan  # noqa: E402
 from training.runs.planned import Runs, folder_name  # noqa: E402
@@ -38,7 +39,7 @@ validation = 0.25
 [defaults]
 view = "inputs"
 model = "resnet-8"
-config = { epochs = 2, batch_size = 16, learning_rate = 0.02 }
+config = { epochs = 2, batch_size = 16, learning_rate = 0.02, threads = 1 }
 
 [[arms]]
 name = "tgd"
@@ -143,6 +144,15 @@ def test_a_run_of_the_plan_is_the_run_that_a_command_would_make(
         ('name = "tgd"', 'name = "a/b"', "a name is a folder's"),
         ("seeds = [0, 1]", "seeds = [0, 0]", "seeds are different whole numbers"),
         ("seeds = [0, 1]", "seeds = [", "is no readable TOML"),
+        ("seeds = [0, 1]", "seeds = 3", "the plan: seeds must be a list, got 3"),
+        ('["signals", "pi:last"]', '"signals"', "arm tgd: teachers must be a list, got 'signals'"),
+        ("[data]\n", '[data]\narrays = "a"\n', r"\[data\]: arrays must be a table, got 'a'"),
+        ("validation = 0.25", 'by_group = "no"', r"\[data\]: by_group must be true or false"),
+        ('name = "student"', 'name = "tmp"', "the plan has a folder of that name"),
+        ('name = "student"', 'name = "student"\nsettings = { temperature = 2 }', "it has none"),
+        ('name = "student"', 'name = "student"\nallow_stale = "no"', "allow_stale must be true or"),
+        ("batch_size = 16", 'nesterov = "no"', "nesterov must be true or false, got 'no'"),
+        ("validation = 0.25", 'folds = "f.json"\n[unknown]', r"has no 'unknown'"),
         ("validation = 0.25", 'validation = 0.25\nfolds = "f.json"', r"f\.json"),
     ],
 )
@@ -162,6 +172,45 @@ def test_all_faults_are_named_at_once(store: Path, tmp_path: Path) -> None:
         read_plan(written(tmp_path, store, *changes))
     assert "'signal'" in str(refused.value) and "'p'" in str(refused.value)
     assert "arms student, tgd" in str(refused.value)
+
+
+def test_what_no_run_could_be_is_found_before_any_is_trained(store: Path, tmp_path: Path) -> None:
+    changes = (
+        ('view = "pi"', 'view = "pis"'),
+        ('name = "signals"\n', 'name = "signals"\nmodel_options = { dropuot = 1 }\n'),
+        ('start = "student"', 'start = "./nowhere"'),
+    )
+    plan = read_plan(written(tmp_path, store, *changes))
+    with pytest.raises(
+        InvalidSpec, match=r"arm signals: .*dropuot.*; arm pi: no array 'pis'"
+    ) as no:
+        repeat(plan, tmp_path / "out")
+    assert "arm tgd" in str(no.value) and "nowhere: no such network" in str(no.value)
+    assert not (tmp_path / "out").exists()
+    stale = ('name = "tgd"\n', 'name = "tgd"\naugment = ["gaussian-noise"]\n')
+    with pytest.raises(InvalidSpec, match=r"arm tgd: the persistence images .* do not follow"):
+        repeat(read_plan(written(tmp_path, store, stale)), tmp_path / "out")
+
+
+def test_folds_are_different_ones(store: Path, tmp_path: Path) -> None:
+    document = {"data": {"stores": {"pi": str(store)}, "folds": "f.json"}, "arms": [{"name": "a"}]}
+    document["defaults"] = {"view": "pi", "model": "resnet-8", "config": {"epochs": 1}}
+    assert parse_plan({**document, "folds": "S01"}, folder=tmp_path).folds == ("S01",)
+    for folds in (["1", "1"], [1, "1"], []):
+        with pytest.raises(InvalidSpec, match="folds are different names of folds"):
+            parse_plan({**document, "folds": folds}, folder=tmp_path)
+
+
+def test_a_teacher_outside_the_plan_is_told_by_its_whole_path(store: Path, tmp_path: Path) -> None:
+    """Beside seed-1 of an arm there may be a seed-10 that is no run of the plan."""
+    outside = trained(store, tmp_path / "out" / "student" / "splits" / "seed-10")
+    change = ('["signals", "pi:last"]', f'["student", "{outside}"]')
+    runs = Runs(read_plan(written(tmp_path, store, change)), tmp_path / "out")
+    tgd = next(each for each in runs if each.arm.name == "tgd" and each.seed == 1)
+    one, other = runs.identity(tgd)["teachers"]
+    assert one != other
+    theirs = read_trained(outside).record["record"]["spec_digest"]
+    assert other == f"{theirs}:best"
 
 
 def test_paths_are_relative_to_the_plan(tmp_path: Path) -> None:

@@ -150,6 +150,74 @@ def test_samples_without_labels_are_refused(
         train(objective, task, config(), tmp_path / "run", model=model)
 
 
+def test_classes_that_a_network_does_not_know_are_refused(task: Any, tmp_path: Path) -> None:
+    """Once for all samples: losses do not look at labels that lie on a device."""
+    objective, model = supervised(task)
+    labels = task.train.numbers["labels"]
+    sides = Sides(
+        train=task.train,
+        validation=task.validation,
+        numbers=torch.tensor([0, 3, 1]),
+        class_names=task.class_names,
+    )
+    match = f"{(labels == 1).sum()} of 38 training samples have a class outside 0..2"
+    with pytest.raises(InvalidSpec, match=match):
+        train(objective, sides, config(), tmp_path / "run", model=model)
+    beyond = replace(sides, numbers=torch.tensor([0, 1]))
+    match = f"{(labels == 2).sum()} of 38 training samples have a class outside 0..2"
+    with pytest.raises(InvalidSpec, match=match):
+        train(objective, beyond, config(), tmp_path / "run", model=model)
+    bare = replace(sides, train=task.train.only(["inputs", "index"]))
+    with pytest.raises(
+        InvalidSpec, match="training samples have no labels, which Supervised needs"
+    ):
+        train(objective, bare, config(), tmp_path / "run", model=model)
+    assert not (tmp_path / "run").exists(), "a refusal writes nothing"
+
+
+def test_a_side_without_samples_is_none(task: Any, tmp_path: Path) -> None:
+    objective, model = supervised(task)
+    empty = replace(task, validation=task.validation.view([]))
+    with pytest.raises(InvalidSpec, match="no validation side to choose an epoch by"):
+        train(objective, empty, config(), tmp_path, model=model)
+    assert train(objective, empty, config(select="last"), tmp_path, model=model).score is None
+
+
+@pytest.mark.parametrize(
+    ("differs", "match"),
+    [
+        ({"options": {"layers": 3, "width": 9, "dropout": 0.3}}, "the network is another one"),
+        (
+            {"classes": 4},
+            "it has 4 classes, the samples have 3 class names; the network is another",
+        ),
+        ({"channels": 23}, "it has 23 channels and 0 dimensions, the view.* has 24 and 0"),
+    ],
+)
+def test_a_model_that_would_make_unreadable_files_is_refused_first(
+    task: Any, tmp_path: Path, differs: dict[str, Any], match: str
+) -> None:
+    objective, model = supervised(task)
+    with pytest.raises(InvalidSpec, match=match):
+        train(objective, task, config(), tmp_path / "run", model=replace(model, **differs))
+    assert not (tmp_path / "run").exists(), "a refusal writes nothing"
+
+
+def test_a_device_that_is_not_there_is_refused(task: Any, tmp_path: Path) -> None:
+    objective, model = supervised(task)
+    settings = config(device=f"cuda:{torch.cuda.device_count()}")
+    with pytest.raises(InvalidSpec, match=r"device 'cuda:\d' cannot be used here .*cpu always"):
+        train(objective, task, settings, tmp_path / "run", model=model)
+    assert not (tmp_path / "run").exists(), "a refusal writes nothing"
+
+
+def test_a_record_is_of_plain_values(task: Any, tmp_path: Path) -> None:
+    objective, model = supervised(task)
+    with pytest.raises(InvalidSpec, match=r"PosixPath is not JSON serializable.*make paths"):
+        train(objective, task, config(), tmp_path, model=model, record={"path": tmp_path})
+    assert not list(tmp_path.iterdir()), "a refusal writes nothing"
+
+
 def test_a_pi_net_learns_images(store: Any, tmp_path: Path) -> None:
     task = open_signals(store)
     view = fit_view("inputs", task.train)
@@ -210,6 +278,13 @@ def test_a_method_takes_so_many_teachers(task: Any) -> None:
     view = fit_view("vector(inputs)", task.train)
     with pytest.raises(InvalidSpec, match="hinted learns from 1 teacher, got 2"):
         Distilled(built(make_model(view)), view, Hinted(), [make_teacher(task)] * 2)
+
+
+def test_what_is_trained_is_no_teacher(task: Any) -> None:
+    """It would be frozen, and only what the method learns would be trained."""
+    teacher = make_teacher(task)
+    with pytest.raises(InvalidSpec, match="a teacher has weights of the network that is trained"):
+        Distilled(teacher.network, teacher.view, Hinted(), [teacher])
 
 
 # Numbers that are not finite.

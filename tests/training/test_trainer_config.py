@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 
+import numpy as np
 import pytest
 
 pytest.importorskip("torch")
@@ -57,11 +58,19 @@ def test_a_config_is_what_json_says(settings: dict[str, object]) -> None:
         ({"device": "gpu"}, "device must be cpu, cuda"),
         ({"schedule": "step:0.2@3"}, "did you mean 'steps'"),
         ({"epochs": 0, "clip": -1}, "epochs must be.*; clip is out of range"),
+        ({"betas": 0.9}, "betas is out of range: 0.9"),
+        ({"schedule": None}, "a schedule is constant"),
+        ({"deterministic": "no"}, "deterministic must be True or False, got 'no'"),
     ],
 )
 def test_wrong_settings_are_named(settings: dict[str, object], match: str) -> None:
     with pytest.raises(InvalidSpec, match=match):
         TrainConfig(**{"epochs": 1, **settings})  # type: ignore[arg-type]
+
+
+def test_whole_numbers_of_numpy_are_plain() -> None:
+    made = TrainConfig(epochs=np.int64(3), save_steps=np.int32(2))  # type: ignore[arg-type]
+    assert json.dumps(made.to_dict()) == json.dumps(TrainConfig(epochs=3, save_steps=2).to_dict())
 
 
 def test_an_unknown_setting_names_the_nearest() -> None:

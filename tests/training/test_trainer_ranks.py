@@ -27,18 +27,13 @@ ROOT = Path(__file__).resolve().parents[2]
 PLAIN = {"layers": 1, "dropout": 0.0}
 """A linear network: no norm, which would see other samples on each rank, and no dropout."""
 NORMED = {"options": {"dropout": 0.3}, "epochs": 4, "save_steps": 2}
+STOP = 9
+"""Of 3 steps an epoch: the last one of the third, after a state within it."""
 
 
 def lines(folder: Path) -> list[dict[str, Any]]:
     read = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
     return [{k: v for k, v in line.items() if k not in TIMES} for line in read]
-
-
-def ranked(store: Any, folder: Path, *runs: dict[str, Any]) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    command += ["--nproc-per-node", "2", "-m", "tests.training.ranked_runs"]
-    command += [str(store.path), str(folder), *map(json.dumps, runs)]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
 
 
 @pytest.fixture(scope="module")
@@ -48,12 +43,20 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 @pytest.fixture(scope="module")
 def folder(store: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Runs of two ranks: 0 plain, 1 with norms and dropout, 2 the same and stopped."""
+    """Runs of two ranks: plain; with norms and dropout; the same, stopped and taken up again."""
     folder = tmp_path_factory.mktemp("ranked")
-    plain = {"options": PLAIN, "batch_size": 4, "epochs": 3}
-    done = ranked(store, folder, plain, NORMED, {**NORMED, "stop": 2})
-    assert done.returncode != 0, "the last of them was stopped"
-    assert not (folder / "2" / "result.json").exists(), done.stderr[-2000:]
+    runs = [
+        {"folder": "plain", "options": PLAIN, "batch_size": 4, "epochs": 3},
+        {"folder": "whole", **NORMED},
+        {"folder": "stopped", **NORMED, "stop": STOP},
+        {"folder": "stopped", **NORMED},
+    ]
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    command += ["--nproc-per-node", "2", "-m", "tests.training.ranked_runs"]
+    command += [str(store.path), str(folder), *map(json.dumps, runs)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.count("stopped") == 2, "both ranks of one run"
     return folder
 
 
@@ -64,18 +67,13 @@ def test_two_ranks_are_one_process_with_the_sum_of_their_batches(
     task = open_signals(store)
     objective, model = distilled(task, **PLAIN)
     train(objective, task, config(epochs=3), tmp_path, model=model)
-    for alone, both in zip(lines(tmp_path), lines(folder / "0"), strict=True):
+    for alone, both in zip(lines(tmp_path), lines(folder / "plain"), strict=True):
         assert alone.keys() == both.keys()
         assert both["terms"] == pytest.approx(alone["terms"], rel=1e-5)
         assert both["validation"] == pytest.approx(alone["validation"], rel=1e-5)
         assert (both["samples"], both["steps"]) == (alone["samples"], alone["steps"])
-    assert json.loads((folder / "0" / "run.json").read_text())["ranks"] == 2
+    assert json.loads((folder / "plain" / "run.json").read_text())["ranks"] == 2
 
 
-def test_ranks_go_on_where_they_were_stopped(store: Any, folder: Path) -> None:
-    (folder / "goes-on").mkdir()
-    (folder / "2").rename(folder / "goes-on" / "0")
-    assert len(lines(folder / "goes-on" / "0")) < 4
-    done = ranked(store, folder / "goes-on", NORMED)
-    assert done.returncode == 0, done.stderr[-2000:]
-    assert lines(folder / "goes-on" / "0") == lines(folder / "1")
+def test_ranks_go_on_where_they_were_stopped(folder: Path) -> None:
+    assert lines(folder / "stopped") == lines(folder / "whole")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from pi_cache.errors import AlreadyPublished  # noqa: E402
+from pi_cache.errors import AlreadyPublished, InvalidSpec, UnsupportedFormat  # noqa: E402
 from tests.training.killed_runs import KINDS, given  # noqa: E402
 from tests.training.made_runs import (  # noqa: E402
     augmented,
@@ -22,7 +23,10 @@ from tests.training.made_runs import (  # noqa: E402
     open_signals,
     supervised,
 )
+from training.trainer.folder import Place, RunFolder  # noqa: E402
 from training.trainer.loop import train  # noqa: E402
+from training.trainer.run import conditions  # noqa: E402
+from training.trainer.state import DamagedState, State, read_state, write_state  # noqa: E402
 
 pytestmark = pytest.mark.torch
 
@@ -99,6 +103,110 @@ def test_another_run_is_refused_with_the_differences(store: Any, tmp_path: Path)
     assert (tmp_path / "run.json").read_bytes() == before
     objective, model = supervised(task)  # another command, the same run
     train(objective, task, config(), tmp_path, model=model, record={"provenance": "b"})
+
+
+class Stopped(Exception):
+    """What a run is stopped by."""
+
+
+def stop_after(epoch: int) -> Callable[[str], None]:
+    """Stops a run once it has said what an epoch gave."""
+
+    def say(text: str) -> None:
+        if text.startswith(f"epoch {epoch} of"):
+            raise Stopped(f"after epoch {epoch}")
+
+    return say
+
+
+@pytest.mark.parametrize("begun", [True, False])
+def test_another_transform_is_refused(store: Any, tmp_path: Path, begun: bool) -> None:
+    task = open_signals(store)
+    for augments, error, match in (
+        (begun, Stopped, "after epoch 1"),
+        (not begun, InvalidSpec, "the transform of this run had a state of"),
+    ):
+        objective, model = supervised(task)
+        with pytest.raises(error, match=match):
+            train(
+                objective,
+                task,
+                config(),
+                tmp_path,
+                model=model,
+                transform=augmented(store) if augments else None,
+                say=stop_after(1),
+            )
+
+
+def test_a_run_that_another_process_has_ended_is_refused(store: Any, tmp_path: Path) -> None:
+    task = open_signals(store)
+
+    def other(text: str) -> None:
+        if text.startswith("epoch 1 of"):
+            objective, model = supervised(task)
+            train(objective, task, config(), tmp_path, model=model)
+
+    objective, model = supervised(task)
+    with pytest.raises(AlreadyPublished, match=r"result\.json was written by another process"):
+        train(objective, task, config(), tmp_path, model=model, say=other)
+    assert given(tmp_path)["result"]["epochs"] == len(given(tmp_path)["log"]) == 3
+
+
+def test_a_process_behind_another_is_refused(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    folder.save(Place(3, 0), State({"of": "one"}))
+    with pytest.raises(AlreadyPublished, match=r"state-0003\S+ was written by another process"):
+        folder.save(Place(1, 2), State({"of": "another"}))
+    with pytest.raises(AlreadyPublished, match=r"state-0003\S+ was written by another process"):
+        folder.save(Place(3, 0), State({"of": "another"}))
+    assert [path.name for path in tmp_path.glob("*.*")] == ["state-0003.safetensors"]
+    assert read_state(tmp_path / "state-0003.safetensors").values == {"of": "one"}
+
+
+def test_what_may_change_the_last_digits_is_said(
+    store: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task, said = open_signals(store), list[str]()
+    objective, model = supervised(task)
+    with pytest.raises(Stopped, match="after epoch 1"):
+        train(objective, task, config(), tmp_path, model=model, say=stop_after(1))
+    now = {**conditions(), "threads": "99"}
+    monkeypatch.setattr("training.trainer.run.conditions", lambda: now)
+    objective, model = supervised(task)
+    train(objective, task, config(), tmp_path, model=model, say=said.append)
+    assert f"undisturbed run: threads {torch.get_num_threads()} is now 99" in said[1]
+
+
+def test_every_changed_bit_of_a_state_is_noticed(tmp_path: Path) -> None:
+    state = State({"epochs": 3, "lines": [{"걸음": 0.5}]})
+    state.put("network", {"weight": torch.rand(3, 5), "count": torch.tensor(7)})
+    path = tmp_path / "state-0003.safetensors"
+    write_state(path, state, temporary=tmp_path)
+    assert read_state(path).values == state.values
+    data = path.read_bytes()
+    for place in range(len(data)):
+        bit = 1 << place % 8
+        path.write_bytes(data[:place] + bytes([data[place] ^ bit]) + data[place + 1 :])
+        try:
+            found = read_state(path)
+        except DamagedState:
+            continue
+        # Of its own digest's name, or of spaces between: what counts is the same.
+        assert found.values == state.values
+        assert all(torch.equal(found.tensors[n], value) for n, value in state.tensors.items())
+
+
+def test_a_state_of_another_release_is_left_where_it_is(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    write_state(
+        tmp_path / "state-0003.safetensors",
+        State({"format_version": 2}),
+        temporary=folder.temporary,
+    )
+    with pytest.raises(UnsupportedFormat, match="state format 2, this release reads 1; go on with"):
+        folder.newest(print)
+    assert (tmp_path / "state-0003.safetensors").exists()
 
 
 def test_a_damaged_state_is_moved_away_and_the_one_before_it_taken(

@@ -65,11 +65,11 @@ def _spec(options: dict[str, Any]) -> RunSpec:
     teachers = options["teachers"]
     if not options["stores"] and options["like"] is None:
         options = {**options, "like": teachers[0]}
-    told = split_pairs(options["method_settings"], "--set-method")
+    told = split_pairs(options["method_settings"], "--set-method", dashes=True)
     settings = {
         **run_settings(options),
         "model": options["student"],
         "method": options["method"],
-        "settings": {name.replace("-", "_"): value for name, value in told.items()},
+        "settings": told,
     }
     return made_spec(settings, data=data_spec(options), teachers=teachers, start=options["start"])

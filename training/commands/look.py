@@ -14,6 +14,7 @@ import torch
 from pi_cache.commands.options import examples, json_option, say
 from pi_cache.commands.table import printable, table_lines
 from pi_cache.errors import InvalidSpec
+from training.commands.options import FOLDER
 from training.methods.catalogue import METHODS, describe
 from training.models import MODELS, PI_NETS, build, count_parameters
 from training.models.network import KINDS
@@ -61,7 +62,7 @@ def list_presets(name: str | None, as_json: bool) -> None:
 
 @examples("training show runs/kd", "training show runs/kd --json")
 @click.command("show")
-@click.argument("run", type=click.Path(path_type=Path, file_okay=False))
+@click.argument("run", type=FOLDER)
 @json_option
 def show(run: Path, as_json: bool) -> None:
     """Show a RUN: what it is, how far it has come, and what it gave."""

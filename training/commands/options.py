@@ -15,17 +15,28 @@ from pi_cache.commands.options import cache_option
 from pi_cache.errors import InvalidSpec
 from training.runs.settings import parse_field
 from training.runs.teachers import open_given
-from training.runs.values import parse_pairs, split_pairs
+from training.runs.values import parse_for, parse_pairs, split_pairs
 from training.tasks import VALIDATION, DataSpec
-from training.trainer.config import OPTIMIZERS, PRECISIONS, SELECTIONS
+from training.trainer.config import OPTIMIZERS, PRECISIONS, SELECTIONS, TrainConfig
 from training.views import NORMS
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 Made = TypeVar("Made")
 
+
+class Folder(click.Path):
+    """A folder that is named: "" would be the one in which the command was called."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if not str(value).strip():
+            self.fail("a folder needs a name, got ''", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+FOLDER = Folder(path_type=Path, file_okay=False)
 out_option = click.option(
     "--out",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=FOLDER,
     required=True,
     help="Folder of the run. The same command again goes on in it.",
 )
@@ -59,7 +70,11 @@ DATA = (
         f"  [default: {VALIDATION}]",
     ),
     click.option("--by-group", is_flag=True, default=None, help="Draw people for it, not samples."),
-    click.option("--limit", type=click.IntRange(1), help="So many training samples at most."),
+    click.option(
+        "--limit",
+        type=click.IntRange(1),
+        help="So many training samples at most; the sides that validate and test stay whole.",
+    ),
     click.option("--like", metavar="RUN", help="The samples and their division of another run."),
 )
 NETWORK = (
@@ -74,7 +89,7 @@ NETWORK = (
         "model_options",
         multiple=True,
         metavar="NAME=VALUE",
-        help="What else the network takes, such as dropout=0.3.",
+        help="What else the network takes, such as dropout=0.3 of mlp-8.",
     ),
     click.option(
         "--start", metavar="RUN", help="Begin with the weights of this run; none without."
@@ -165,6 +180,8 @@ def _place(text: str) -> str:
 
 def _data_of(run: str) -> dict[str, Any]:
     """The fields of the DataSpec of a run, from its record."""
+    if not run.strip():
+        raise click.UsageError("a run is the folder of its --out, got ''")
     data = open_given(run).task_record.get("data")
     if data is None:
         raise click.UsageError(f"{run}: its record names no data; give --store NAME=KEY")
@@ -173,8 +190,8 @@ def _data_of(run: str) -> dict[str, Any]:
 
 def config_settings(options: Mapping[str, Any]) -> dict[str, Any]:
     """Fields of TrainConfig that CONFIG options give. Raises InvalidSpec."""
-    told = parse_pairs(options["settings"], "--set")
-    named = {parse_field(name): value for name, value in told.items()}
+    told = split_pairs(options["settings"], "--set", dashes=True)
+    named = {parse_field(name): parse_for(TrainConfig, name, text) for name, text in told.items()}
     names = (
         "epochs", "batch_size", "learning_rate", "schedule", "optimizer", "precision", "device",
         "seed", "select",

@@ -11,7 +11,8 @@ import click
 
 from pi_cache.commands.options import examples, json_option, say
 from pi_cache.commands.table import table_lines
-from training.commands.options import asked, parsed
+from training.commands.options import FOLDER, asked, parsed
+from training.runs.foreseen import check_arms
 from training.runs.plan import read_plan
 from training.runs.planned import Runs
 from training.runs.repeat import repeat
@@ -38,12 +39,15 @@ def parse_seeds(
 @click.argument("plan", type=click.Path(path_type=Path, dir_okay=False))
 @click.option(
     "--out",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=FOLDER,
     required=True,
     help="Folder of all runs and of ledger.jsonl. The same command again goes on in it.",
 )
 @click.option(
-    "--seeds", callback=parse_seeds, metavar="0,1,2", help="Seeds in place of the plan's."
+    "--seeds",
+    callback=parse_seeds,
+    metavar="0,1,2",
+    help="In place of the plan's seeds; arms with seeds of their own keep them.",
 )
 @click.option("--only", multiple=True, metavar="ARM", help="This arm, and what it learns from.")
 @click.option("--replace", is_flag=True, help="Move runs of other settings aside.")
@@ -60,8 +64,11 @@ def repeat_plan(
     refused with the difference, or with --replace moved aside and made anew; all others stay.
     """
     made = parsed(lambda: read_plan(plan, seeds=seeds))
+    runs = parsed(lambda: Runs(made, out))
+    chosen = parsed(lambda: runs.chosen(only))
     if flags["dry_run"]:
-        for planned in parsed(lambda: Runs(made, out).chosen(only)):
+        check_arms(runs, chosen)
+        for planned in chosen:
             click.echo(planned.title)
         return
     lines = repeat(made, out, only=only, replace=flags["replace"], say=say, command=asked())

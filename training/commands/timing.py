@@ -20,7 +20,7 @@ from pi_cache.commands.options import cache_option, examples, json_option, say
     "--samples", type=click.IntRange(1), default=512, show_default=True, help="The first so many."
 )
 @click.option(
-    "--repeats", type=click.IntRange(1), default=3, show_default=True, help="The median counts."
+    "--repeats", type=click.IntRange(1), default=3, show_default=True, help="The fastest counts."
 )
 @click.option("--device", default="cpu", show_default=True, help="A GPU beside the core: cuda.")
 @click.option("--engine", help="Of the exact side, such as ripser.  [default: the store's own]")

@@ -26,7 +26,7 @@ from training.augment.signals import (
     Scaling,
     Shift,
 )
-from training.runs.values import nearest, parse_value
+from training.runs.values import check_kinds, nearest, parse_value
 
 _WORD = re.compile(r"(?<!^)(?=[A-Z])")
 CLASSES: tuple[type[Augmentation], ...] = (
@@ -63,6 +63,8 @@ def parse_augmentation(given: str | Mapping[str, Any] | Augmentation) -> Augment
     """
     if isinstance(given, Augmentation):
         return given
+    if not isinstance(given, str | Mapping):
+        raise InvalidSpec(f"an augmentation is a name or a table with a name, got {given!r}")
     settings = _settings(given) if isinstance(given, str) else dict(given)
     name = str(settings.pop("name", ""))
     make = _BY_CLASS.get(name) or AUGMENTATIONS.get(name.lower().replace("_", "-"))
@@ -102,6 +104,7 @@ def _made(name: str, make: Callable[..., Augmentation], settings: dict[str, Any]
             f" {', '.join(known) or 'none'}"
         )
     settings = {k: tuple(v) if isinstance(v, list) else v for k, v in settings.items()}
+    check_kinds(kind, settings, f"augmentation {name}")  # type: ignore[arg-type]
     try:
         return make(**settings)
     except TypeError as error:

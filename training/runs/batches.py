@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 
 from torch import Tensor
 
-from pi_cache.errors import InvalidSpec
+from pi_cache.errors import InvalidSpec, StaleImages
 from pi_cache.reader import Store
 from pi_cache.specs import VARIANT
 from training.augment.augmenter import Augmenter
@@ -57,6 +57,13 @@ def augmented(
             " inputs, or augment nothing"
         )
     stores = image_stores(task.train, read)
+    own = _own_arrays(task.train, read)
+    if own and not allow_stale:
+        raise StaleImages(
+            f"{', '.join(own)} of your own would not follow {augmentations[0].name}, as nothing is"
+            " known of how it was made; augment nothing, or allow stale images (--allow-stale),"
+            " which is written in the record of the run"
+        )
     made = AugmentedRun(
         Augmenter(augmentations, seed=seed, device=device),
         stores,
@@ -64,7 +71,13 @@ def augmented(
         allow_stale=allow_stale,
     )
     made.names = ("inputs", *stores)
+    made.record |= {name: {"stale": [each.name for each in augmentations]} for name in own}
     return made
+
+
+def _own_arrays(dataset: JoinedDataset, names: Collection[str]) -> list[str]:
+    """Arrays that are read, and are neither raw samples nor of a store."""
+    return [n for n in dict.fromkeys(names) if not isinstance(dataset.parts[n].source, Store)]
 
 
 def image_stores(dataset: JoinedDataset, names: Collection[str]) -> dict[str, Store]:

@@ -10,14 +10,16 @@ from typing import Any
 import torch
 from torch import nn
 
-from pi_cache.errors import InvalidSpec
+from pi_cache.errors import AlreadyPublished, InvalidSpec
 from training.runs.batches import AugmentedRun, augmented
 from training.runs.identity import digest_of, identity, network_identity
+from training.runs.ledger import RUN, read_json
 from training.runs.record import provenance
 from training.runs.spec import RunSpec
 from training.runs.teachers import Given, check_given, names_read, open_given
 from training.tasks import Task, open_task
 from training.trained import ModelSpec
+from training.trainer.folder import differences
 from training.trainer.loop import Result, train
 from training.trainer.objectives import Distilled, Objective, Supervised
 from training.views import View, fit_view, parse_terms
@@ -88,14 +90,16 @@ def run(
     command: the words that asked for it, for the record. task: of the same data, opened already.
     Raises what `prepare_run` raises; AlreadyPublished where another run lies in the folder.
     """
+    folder = Path(folder).absolute()
     prepared = prepare_run(spec, task=task)
+    _check_same(folder, prepared)
     for note in prepared.notes:
         say(f"not checked: {note}")
     return train(
         prepared.objective(),
         prepared.task,
         spec.config,
-        Path(folder).absolute(),
+        folder,
         model=prepared.model,
         transform=prepared.transform,
         say=say,
@@ -108,6 +112,7 @@ def prepare_run(spec: RunSpec, *, task: Task | None = None) -> Prepared:
 
     Raises InvalidSpec, LeakageError, StaleImages, what `open_task` and `read_trained` raise.
     """
+    _check_device(spec.config.device)
     task = open_task(spec.data) if task is None else task
     device = spec.config.device
     teachers = tuple(open_given(name, device=device) for name in spec.teachers)
@@ -120,7 +125,7 @@ def prepare_run(spec: RunSpec, *, task: Task | None = None) -> Prepared:
         spec=spec,
         task=task,
         view=view,
-        model=_model(spec, task, view, start),
+        model=model_of(spec, task, view, start),
         teachers=teachers,
         start=start,
         transform=augmented(
@@ -134,6 +139,43 @@ def prepare_run(spec: RunSpec, *, task: Task | None = None) -> Prepared:
         identity=identity(spec, task, _identities(teachers), _identity(start)),
         notes=tuple(notes),
     )
+
+
+def _check_same(folder: Path, prepared: Prepared) -> None:
+    """Raise AlreadyPublished where a run of other settings or samples lies in the folder.
+
+    The trainer compares every value that a run writes; here it is said in the words of its spec.
+    """
+    record = (read_json(folder / RUN) or {}).get("record", {})
+    found = record.get("identity")
+    if found is None or found == prepared.identity:
+        return
+    given = [teacher.to_dict() for teacher in prepared.teachers]
+    different = differences(
+        {**found, "teachers": _named(record.get("teachers", []))},
+        {**prepared.identity, "teachers": _named(given)},
+    ) or ["it was made otherwise"]
+    raise AlreadyPublished(
+        f"{folder} holds another run: {'; '.join(different)}; give another folder, or the same"
+        " settings to go on with it",
+        (folder / RUN,),
+    )
+
+
+def _named(teachers: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Teachers of a record for people: as they were given, and which file that was."""
+    return [f"{teacher['name']} ({teacher['sha256'][:8]})" for teacher in teachers]
+
+
+def _check_device(device: str) -> None:
+    """Raise InvalidSpec where torch cannot train on a device here."""
+    try:
+        torch.zeros(1, device=device).item()
+    except (AssertionError, RuntimeError, NotImplementedError) as error:
+        raise InvalidSpec(
+            f"nothing can be trained on device {device!r} here"
+            f" ({str(error).splitlines()[0]:.120}); cpu always works"
+        ) from error
 
 
 def seeded(model: ModelSpec, seed: int) -> nn.Module:
@@ -153,7 +195,8 @@ def _view(spec: RunSpec, task: Task, start: Given | None) -> View:
     return view
 
 
-def _model(spec: RunSpec, task: Task, view: View, start: Given | None) -> ModelSpec:
+def model_of(spec: RunSpec, task: Task, view: View, start: Given | None = None) -> ModelSpec:
+    """The network of a run. Raises InvalidSpec where its start is another one."""
     model = ModelSpec(
         name=spec.model,
         channels=view.channels,

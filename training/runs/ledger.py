@@ -76,7 +76,9 @@ def _write(place: Path, lines: Iterable[Mapping[str, Any]]) -> None:
 def read_json(path: Path) -> Mapping[str, Any] | None:
     """The document in a file, None where there is no such file. Raises UnsupportedFormat."""
     try:
-        document: Mapping[str, Any] = json.loads(files.read_bytes(path))
+        document = json.loads(files.read_bytes(path))
+        if not isinstance(document, dict):
+            raise ValueError(f"it holds {type(document).__name__}")
     except FileNotFoundError:
         return None
     except ValueError as error:

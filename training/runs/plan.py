@@ -36,7 +36,7 @@ from pi_cache import files
 from pi_cache.errors import InvalidSpec, PiCacheError
 from training.runs.settings import NO_START, made_spec
 from training.runs.spec import RunSpec
-from training.runs.values import nearest
+from training.runs.values import check_kinds, nearest
 from training.tasks import DataSpec
 from training.trained import PICKS
 
@@ -45,6 +45,17 @@ SHARED = (
     "preset", "view", "normalise", "model", "model_options", "method", "settings", "teachers",
     "start", "augment", "allow_stale", "config", "data", "seeds",
 )  # fmt: skip
+KINDS: Mapping[str, tuple[type, str]] = {
+    **dict.fromkeys(("data", "defaults", "config", "model_options", "settings"), (dict, "a table")),
+    **dict.fromkeys(("stores", "arrays"), (dict, "a table")),
+    **dict.fromkeys(("seeds", "teachers", "augment"), (list, "a list")),
+    **dict.fromkeys(("preset", "view", "normalise", "model", "method", "start"), (str, "a text")),
+    **dict.fromkeys(("root", "folds"), (str, "a text")),
+    "allow_stale": (bool, "true or false"),
+}
+"""What the words of a plan and of its tables hold."""
+RESERVED = ("replaced", "tmp")
+"""Folders of a plan's own."""
 ALL = "all"
 NOWHERE = Path("unnamed")
 
@@ -125,17 +136,11 @@ def parse_plan(document: Mapping[str, Any], *, folder: Path) -> Plan:
     Raises InvalidSpec that lists every problem: unknown words, arms that need unknown arms or each
     other, settings that no run has.
     """
-    problems = _unknown(document, TOP, "the plan")
-    data = _placed(document.get("data", {}), folder)
-    problems += _unknown(data, [f.name for f in fields(DataSpec)], "[data]")
-    tables = [table for table in document.get("arms", []) if isinstance(table, dict)]
-    defaults = document.get("defaults", {})
-    problems += _unknown(defaults, SHARED, "[defaults]")
-    for table in tables:
-        problems += _unknown(table, ("name", *SHARED), f"arm {table.get('name', '?')}")
-    problems += _names(tables)
+    problems = _words(document)
     if problems:
         raise InvalidSpec("; ".join(problems))
+    data = _placed(document.get("data", {}), folder)
+    defaults, tables = document.get("defaults", {}), document["arms"]
     names = [str(table["name"]) for table in tables]
     seeds = tuple(document.get("seeds", (0,)))
     arms = [_arm(_merged(defaults, table), names, seeds, folder) for table in tables]
@@ -149,6 +154,55 @@ def parse_plan(document: Mapping[str, Any], *, folder: Path) -> Plan:
     return plan
 
 
+def _words(document: Mapping[str, Any]) -> list[str]:
+    """What is wrong with the words of a plan, whatever arms and stores there are."""
+    tables = document.get("arms", [])
+    if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
+        return ["arms must be tables that begin with [[arms]], each with a name"]
+    plain = {name: value for name, value in document.items() if name not in ("arms", "folds")}
+    problems = _table(plain, TOP, "the plan")
+    problems += _data_words(document.get("data"), "[data]")
+    defaults = document.get("defaults", {})
+    if not isinstance(defaults, dict):
+        return problems  # which say so
+    named = [(f"arm {each.get('name', '?')}", each) for each in tables]
+    for where, table in (("[defaults]", defaults), *named):
+        problems += _table(table, ("name", *SHARED) if table in tables else SHARED, where)
+        problems += _data_words(table.get("data"), f"data of {where}")
+    problems += [
+        f"{where}: settings are those of a method, and it has none"
+        for where, table in named
+        if "settings" in table and not {"method", "teachers"} & {*defaults, *table}
+    ]
+    return [*problems, *_names(tables)]
+
+
+def _table(table: Any, known: Iterable[str], where: str) -> list[str]:
+    """Words that a table has and should not have, and those that hold something else."""
+    if not isinstance(table, dict):
+        return []  # said where the table itself is a word
+    kinds = {name: (table[name], *KINDS[name]) for name in table if name in KINDS}
+    return [
+        *_unknown(table, known, where),
+        *(
+            f"{where}: {name} must be {shown}, got {value!r}"
+            for name, (value, kind, shown) in kinds.items()
+            if not isinstance(value, kind)
+        ),
+    ]
+
+
+def _data_words(table: Any, where: str) -> list[str]:
+    if not isinstance(table, dict):
+        return []
+    problems = _table(table, [each.name for each in fields(DataSpec)], where)
+    try:
+        check_kinds(DataSpec, table, where)
+    except InvalidSpec as error:
+        problems.append(str(error))
+    return problems
+
+
 def _unknown(table: Mapping[str, Any], known: Iterable[str], where: str) -> list[str]:
     return [
         f"{where} has no {name!r}{nearest(name, known)}" for name in table if name not in [*known]
@@ -157,12 +211,16 @@ def _unknown(table: Mapping[str, Any], known: Iterable[str], where: str) -> list
 
 def _names(tables: Sequence[Mapping[str, Any]]) -> list[str]:
     names = [table.get("name") for table in tables]
+    if not all(isinstance(name, str | None) for name in names):
+        return ["the name of an arm must be a text"]
     problems = ["a plan needs [[arms]], each with a name"] if not names or None in names else []
     for name in dict.fromkeys(filter(None, names)):
         if names.count(name) > 1:
             problems.append(f"two arms are called {name!r}")
-        if not isinstance(name, str) or not name.strip(".") or set(name) & set("/\\: \t\n"):
+        if not name.strip(".") or set(name) & set("/\\: \t\n"):
             problems.append(f"arm {name!r}: a name is a folder's, without / : and spaces")
+        if name in RESERVED:
+            problems.append(f"arm {name!r}: the plan has a folder of that name; give another one")
     return problems
 
 
@@ -276,7 +334,12 @@ def _folds(document: Mapping[str, Any], data: Mapping[str, Any]) -> tuple[str, .
         return ()
     if data.get("fold") is not None:
         return (str(data["fold"]),)
-    return (ALL,) if folds in (None, ALL) else tuple(map(str, folds))
+    if folds in (None, ALL):
+        return (ALL,)
+    names = tuple(map(str, folds if isinstance(folds, list) else [folds]))
+    if not names or len(set(names)) < len(names):
+        raise InvalidSpec(f"folds are different names of folds, or all of them, got {folds!r}")
+    return names
 
 
 def _specs(plan: Plan) -> list[str]:

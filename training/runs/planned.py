@@ -17,6 +17,7 @@ from training.runs.spec import RunSpec
 from training.runs.teachers import open_given
 from training.runs.values import nearest
 from training.tasks import DataSpec, Task, fold_names, open_task
+from training.trained import PICKS
 
 SPLITS = "splits"
 """The fold that the stored splits are."""
@@ -117,7 +118,7 @@ class Runs:
     def _network(self, planned: Planned, name: str) -> str:
         """What tells a network from another: of a run of the plan, what that run is."""
         for need in self.needs(planned):
-            if name.startswith(str(need.folder)):
+            if name in (str(need.folder), *(f"{need.folder}:{pick}" for pick in PICKS)):
                 return network_identity(name, self.digest(need), "")
         given = open_given(name)
         return network_identity(name, given.spec_digest, given.sha256)

@@ -12,6 +12,7 @@ from pi_cache.errors import AlreadyPublished
 from pi_cache.quantities import seconds_text
 from training.evaluation.evaluate import evaluate, write_evaluation
 from training.runs.execute import Say, run, silent
+from training.runs.foreseen import check_arms
 from training.runs.ledger import (
     RESULT,
     RUN,
@@ -45,12 +46,13 @@ def repeat(
 
     only: arms; what they learn from is trained too. replace: runs of other settings than the
     plan's are moved to `out/replaced`, and made anew. Killed and called again it goes on.
-    Raises AlreadyPublished that names such runs, before any training, unless they are replaced;
-    what `run` raises.
+    Raises InvalidSpec with all that `check_arms` finds, and AlreadyPublished that names such runs
+    unless they are replaced, both before any training; what `run` raises.
     """
     out = Path(out).absolute()
     runs = Runs(plan, out)
     chosen = runs.chosen(only)
+    check_arms(runs, chosen)
     _clear(runs, chosen, out, replace=replace, say=say)
     write_planned(runs)
     files.sweep(out / TEMPORARY)
@@ -115,10 +117,17 @@ def _changed(runs: Runs, planned: Planned, others: Mapping[Path, Any]) -> list[s
         return []
     record = found.get("record", {})
     if record.get("spec_digest") != runs.digest(planned):
-        wanted = runs.identity(planned)
-        return differences(record.get("identity", {}), wanted) or ["it was made otherwise"]
+        return _otherwise(record.get("identity", {}), runs.identity(planned))
     taught = [need.arm.name for need in runs.needs(planned) if need.folder in others]
     return [f"{name} is replaced" for name in taught] or _other_networks(runs.spec(planned), record)
+
+
+def _otherwise(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
+    """How two identities differ; digests of networks say nothing to people."""
+    given = ("teachers", "start")
+    old, new = ({n: v for n, v in each.items() if n not in given} for each in (found, wanted))
+    networks = [f"its {n} changed" for n in given if found.get(n) != wanted.get(n)]
+    return [*differences(old, new), *networks] or ["it was made otherwise"]
 
 
 def _other_networks(spec: RunSpec, record: Mapping[str, Any]) -> list[str]:
@@ -126,9 +135,9 @@ def _other_networks(spec: RunSpec, record: Mapping[str, Any]) -> list[str]:
     given = [*record.get("teachers", []), *filter(None, [record.get("start")])]
     names = [*spec.teachers, *filter(None, [spec.start])]
     return [
-        f"{name} was trained anew"
+        f"{name} was trained anew" if found else f"{name} is not there any more"
         for name, one in zip(names, given, strict=True)
-        if _digest(name) != one["sha256"]
+        if (found := _digest(name)) != one["sha256"]
     ]
 
 

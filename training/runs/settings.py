@@ -12,7 +12,7 @@ from training.methods.catalogue import make_method
 from training.presets import PRESETS, Preset
 from training.runs.augmentations import parse_augmentations
 from training.runs.spec import RunSpec
-from training.runs.values import nearest
+from training.runs.values import check_kinds, nearest
 from training.tasks import DataSpec
 from training.trainer.config import TrainConfig
 
@@ -39,7 +39,8 @@ def made_spec(
     """
     preset = None if settings.get("preset") is None else find_preset(settings["preset"])
     augment = settings.get("augment")
-    method = _method(settings, preset) if teachers or settings.get("method") else None
+    taught = bool(teachers) or settings.get("method") is not None
+    method = _method(settings, preset) if taught else None
     if preset is not None and preset.start and method is not None and start is None:
         raise InvalidSpec(
             f"{settings['preset']} starts its student from a network of the same kind that was"
@@ -69,7 +70,7 @@ def find_preset(name: str) -> Preset:
 def parse_field(name: str) -> str:
     """A field of TrainConfig, with - for _ as on a command line. Raises InvalidSpec."""
     known = [each.name for each in fields(TrainConfig)]
-    found = name.replace("-", "_")
+    found = str(name).replace("-", "_")
     if found not in known:
         raise InvalidSpec(f"a run has no setting {name!r}{nearest(name, known)}")
     return found
@@ -79,21 +80,27 @@ def _config(given: Mapping[str, Any], preset: Preset | None, seed: int | None) -
     base = {} if preset is None else preset.config.to_dict()
     named = {parse_field(name): value for name, value in given.items()}
     own = {} if seed is None else {"seed": seed}
-    try:
-        return TrainConfig.from_dict({**base, **named, **own})
-    except TypeError as error:
-        raise InvalidSpec(f"settings of training: {error}") from error
+    check_kinds(TrainConfig, named, "settings of training")
+    return TrainConfig.from_dict({**base, **named, **own})
 
 
 def _method(settings: Mapping[str, Any], preset: Preset | None) -> Method | None:
     """The method that is named, with the settings of the preset where that has the same one."""
     ready = None if preset is None else preset.method
-    name = settings.get("method") or (None if ready is None else ready.name)
+    name = settings.get("method")
+    if name is None and ready is not None:
+        name = ready.name
+    own = settings.get("settings", {})
     if name is None:
         return None
+    if "name" in own:
+        raise InvalidSpec(
+            f"{name} has no setting 'name'; the method itself is named instead: `training distill"
+            f" {own['name']}`, or method = {str(own['name'])!r} in a plan"
+        )
     base = ready.to_dict() if ready is not None and ready.name == name else {}
     base.pop("name", None)
-    return make_method(name, **{**base, **settings.get("settings", {})})
+    return make_method(name, **{**base, **own})
 
 
 def _augment(preset: Preset | None) -> Sequence[Any]:

@@ -8,17 +8,26 @@ from pathlib import Path
 from typing import Any
 
 from pi_cache import files
-from pi_cache.errors import InvalidSpec
+from pi_cache.errors import InvalidSpec, UnsupportedFormat
 from training.runs.ledger import RESULT, RUN, TEST, read_json
 
 LOG = "log.jsonl"
 
 
 def describe_run(folder: Path) -> dict[str, Any]:
-    """A run as plain values. Raises InvalidSpec for a folder that holds none."""
+    """A run as plain values. Raises InvalidSpec for a folder that holds none, UnsupportedFormat."""
     run = read_json(folder / RUN)
     if run is None:
         raise InvalidSpec(f"{folder} holds no run: there is no {RUN}; give the folder of --out")
+    try:
+        return _described(folder, run)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise UnsupportedFormat(
+            f"{folder / RUN} is no document of a run ({error!r:.80}); give the folder of --out"
+        ) from error
+
+
+def _described(folder: Path, run: Mapping[str, Any]) -> dict[str, Any]:
     result, test = read_json(folder / RESULT), read_json(folder / TEST)
     log = _log(folder)
     return {

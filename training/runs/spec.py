@@ -18,6 +18,9 @@ from training.tasks import DataSpec
 from training.trainer.config import TrainConfig
 from training.views import NORMS, parse_terms
 
+FOLLOWING = ("name", "channels", "classes", "dimensions")
+"""What a network is built with that follows from the samples, and is no option."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunSpec:
@@ -64,11 +67,21 @@ class RunSpec:
                 f"unknown model {self.model!r}{nearest(self.model, MODELS)} (`training models`"
                 " lists them)"
             )
+        problems += [
+            f"{name} is no option of a network: it follows from the samples and the view"
+            for name in FOLLOWING
+            if name in self.model_options
+        ]
         if self.normalise not in NORMS:
             problems.append(f"normalise must be one of {', '.join(NORMS)}, got {self.normalise!r}")
         return problems
 
     def _of_method(self) -> list[str]:
+        if any(
+            not name.strip()
+            for name in (*self.teachers, *([] if self.start is None else [self.start]))
+        ):
+            return ["a teacher and a start are folders of runs or files of networks, got ''"]
         if self.method is None:
             taught = "teachers go with a method; `training methods` lists them"
             return [taught] * bool(self.teachers)

@@ -14,6 +14,7 @@ from pi_cache import files
 from pi_cache.errors import InvalidSpec, LeakageError, PiCacheError
 from pi_cache.reader import Store, open_store
 from pi_cache.sampling.samples import listed
+from training.joined import JoinedDataset
 from training.tasks import DataSpec, Task, open_task
 from training.trained import Trained, check_same_classes, find_trained, read_trained
 from training.views import channels_first
@@ -127,10 +128,15 @@ def _check_leakage(given: Given, task: Task) -> list[str]:
     problems = []
     for theirs, ours in SEEN:
         if theirs in sides and ours in task.sides:
-            shared = sorted(sides[theirs] & set(task.sides[ours].ids.tolist()))
+            there, here = sides[theirs], task.sides[ours]
+            shared = sorted(set(there.ids.tolist()) & set(here.ids.tolist()))
+            people = [] if shared else _shared_people(there, here, task)
             if shared:
                 problems.append(f"{len(shared)} {ours} samples ({listed(shared)}) are of its"
                                 f" {theirs} side")  # fmt: skip
+            if people:
+                problems.append(f"{len(people)} {ours} groups ({listed(people)}), such as people,"
+                                f" are of its {theirs} side, in other samples")  # fmt: skip
     if problems:
         raise LeakageError(
             f"{given.name} has seen what is held out here: {'; '.join(problems)}; train it on the"
@@ -139,15 +145,36 @@ def _check_leakage(given: Given, task: Task) -> list[str]:
     return []
 
 
-def _sides_of(record: Mapping[str, Any]) -> dict[str, set[str]] | None:
-    """The ids of each side of a network's own run; None where its data cannot be opened."""
+def _shared_people(there: JoinedDataset, here: JoinedDataset, task: Task) -> list[str]:
+    """Groups on a side of a network's own run and on one here, where groups are held out here.
+
+    Other windows of the same people have other ids. Groups of another source mean nothing here.
+    """
+    if _sources(there) != _sources(here) or _people(here) & _people(task.train):
+        return []
+    return sorted(_people(there) & _people(here))
+
+
+def _people(side: JoinedDataset) -> set[str]:
+    groups = side.joined.groups
+    return set() if groups is None else set(groups[side.index].tolist()) - {""}
+
+
+def _sources(side: JoinedDataset) -> set[str]:
+    """Kinds of the sources whose samples are joined, such as `sisfall`."""
+    members = [member.source for member in side.joined.members.values()]
+    return {member.spec.source.kind for member in members if isinstance(member, Store)}
+
+
+def _sides_of(record: Mapping[str, Any]) -> dict[str, JoinedDataset] | None:
+    """The sides of a network's own run; None where its data cannot be opened."""
     try:
         task = open_task(DataSpec(**record["data"]))
     except (KeyError, TypeError, PiCacheError, OSError):
         return None
     if {n: len(side) for n, side in task.sides.items()} != record.get("samples"):
         return None  # another file of folds by that name meanwhile
-    return {name: set(side.ids.tolist()) for name, side in task.sides.items()}
+    return task.sides
 
 
 def _check_digests(given: Given, task: Task) -> None:

@@ -4,11 +4,24 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Mapping
+from dataclasses import fields
+from numbers import Integral, Real
+from types import NoneType
 from typing import Any
 
 from pi_cache.errors import InvalidSpec
 
 WORDS: Mapping[str, Any] = {"true": True, "false": False, "none": None}
+KINDS: Mapping[str, tuple[type | tuple[type, ...], str]] = {
+    "bool": (bool, "true or false"),
+    "str": (str, "a word"),
+    "int": (Integral, "a whole number"),
+    "int | None": ((Integral, NoneType), "a whole number, or none"),
+    "float": (Real, "a number"),
+    "float | None": ((Real, NoneType), "a number, or none"),
+    "tuple[float, float]": ((list, tuple), "two numbers"),
+}
+"""What a field of a dataclass takes, by its type as it is written there; others are free."""
 
 
 def parse_value(text: str) -> Any:
@@ -27,28 +40,54 @@ def parse_value(text: str) -> Any:
 
 def parse_pairs(words: Iterable[str], what: str) -> dict[str, Any]:
     """Values by name, with _ for -, of words `NAME=VALUE`. Raises as `split_pairs`."""
-    found: dict[str, Any] = {}
-    for name, value in split_pairs(words, what).items():
-        found[name.replace("-", "_")] = parse_value(value)
-    return found
+    pairs = split_pairs(words, what, dashes=True)
+    return {name: parse_value(value) for name, value in pairs.items()}
 
 
-def split_pairs(words: Iterable[str], what: str) -> dict[str, str]:
-    """Texts by name of words `NAME=TEXT`. Raises InvalidSpec for other words, or a name twice."""
+def parse_for(of: type, name: str, text: str) -> Any:
+    """The value of a word for a field of a dataclass: the text where it takes texts."""
+    kinds = {field.name: str(field.type) for field in fields(of)}
+    return text if kinds.get(name) == "str" else parse_value(text)
+
+
+def split_pairs(words: Iterable[str], what: str, *, dashes: bool = False) -> dict[str, str]:
+    """Texts by name of words `NAME=TEXT`. dashes: names may have - for _, which they get.
+
+    Raises InvalidSpec for other words, or a name twice.
+    """
     found: dict[str, str] = {}
     for word in words:
         name, equals, value = word.partition("=")
         name = name.strip()
         if not equals or not name or not value.strip():
             raise InvalidSpec(f"{what} must be NAME=VALUE, got {word!r}")
+        name = name.replace("-", "_") if dashes else name
         if name in found:
             raise InvalidSpec(f"{what} {name} is given twice: {found[name]} and {value}")
         found[name] = value.strip()
     return found
 
 
+def check_kinds(of: type, settings: Mapping[str, Any], what: str) -> None:
+    """Raise InvalidSpec where a setting is no value of its kind, such as a word for true or false.
+
+    of: the dataclass that takes the settings; names that it does not have are another's matter.
+    """
+    kinds = {field.name: str(field.type) for field in fields(of)}
+    problems = []
+    for name, value in settings.items():
+        accepted, shown = KINDS.get(kinds.get(name, ""), (object, ""))
+        truth = isinstance(value, bool) and accepted not in (bool, object)  # it is a number, too
+        if truth or not isinstance(value, accepted):
+            problems.append(f"{name} must be {shown}, got {value!r}")
+    if problems:
+        raise InvalidSpec(f"{what}: {'; '.join(problems)}")
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """`; did you mean X?` for a name that is nearly a known one, else nothing."""
+    if not name.strip():
+        return ""
     plain, names = name.lower().replace("_", "-"), list(known)
     near = difflib.get_close_matches(plain, names, 1, 0.5)
     near = near or [each for each in names if each.startswith(plain)]

@@ -21,6 +21,9 @@ SELECTIONS = (VALIDATION, LAST, TEST)
 """Which epoch is the run's. The last is what much released code does, and what it must be called:
 the number that it reports was chosen by looking at the test side."""
 CACHE_BYTES = 1 << 30
+OPTIONAL = ("save_steps", "threads")
+"""Whole numbers that may be None."""
+FLAGS = ("nesterov", "deterministic", "channels_last", "drop_last", "cache_teachers")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,10 +73,15 @@ class TrainConfig:
     cache_bytes: int = CACHE_BYTES
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "betas", tuple(self.betas))
+        for name in ("epochs", "batch_size", "seed", "save_every", *OPTIONAL, "cache_bytes"):
+            if (number := whole_number(getattr(self, name))) is not None:
+                object.__setattr__(self, name, number)  # of numpy too, which JSON cannot hold
+        betas: Any = self.betas
+        if isinstance(betas, list):  # of JSON
+            object.__setattr__(self, "betas", tuple(betas))
         problems = [*self._numbers(), *self._choices()]
         try:
-            parse_schedule(self.schedule)
+            parse_schedule(str(self.schedule))
         except InvalidSpec as error:
             problems.append(str(error))
         if problems:
@@ -82,7 +90,7 @@ class TrainConfig:
     def _numbers(self) -> list[str]:
         """What is wrong with its numbers."""
         least = {"epochs": 1, "batch_size": 1, "seed": 0, "save_every": 1, "cache_bytes": 0}
-        least |= {n: 1 for n in ("save_steps", "threads") if getattr(self, n) is not None}
+        least |= {n: 1 for n in OPTIONAL if getattr(self, n) is not None}
         wrong = [
             f"{name} must be a whole number from {low} on, got {getattr(self, name)!r}"
             for name, low in least.items()
@@ -94,7 +102,9 @@ class TrainConfig:
             "epsilon": _real(self.epsilon) and self.epsilon > 0,
             "weight_decay": _real(self.weight_decay) and self.weight_decay >= 0,
             "momentum": _real(self.momentum) and 0 <= self.momentum < 1,
-            "betas": len(self.betas) == 2 and all(_real(b) and 0 <= b < 1 for b in self.betas),
+            "betas": isinstance(self.betas, tuple)
+            and len(self.betas) == 2
+            and all(_real(b) and 0 <= b < 1 for b in self.betas),
         }
         outside = [name for name, within in ranges.items() if not within]
         wrong += [f"{name} is out of range: {getattr(self, name)!r}" for name in outside]
@@ -103,7 +113,7 @@ class TrainConfig:
         return wrong
 
     def _choices(self) -> list[str]:
-        """What is wrong with its words."""
+        """What is wrong with its words and flags."""
         choices = {
             "optimizer": OPTIMIZERS,
             "precision": tuple(PRECISIONS),
@@ -114,6 +124,11 @@ class TrainConfig:
             f"{name} must be one of {', '.join(known)}, got {getattr(self, name)!r}"
             for name, known in choices.items()
             if getattr(self, name) not in known
+        ]
+        wrong += [
+            f"{name} must be True or False, got {getattr(self, name)!r}"
+            for name in FLAGS
+            if not isinstance(getattr(self, name), bool)
         ]
         try:
             torch.device(self.device)

@@ -9,6 +9,7 @@ result.json              what it gave; written last, and then no state is needed
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -16,8 +17,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from pi_cache import files
-from pi_cache.errors import AlreadyPublished, UnsupportedFormat
-from training.trainer.state import State, read_state, write_state
+from pi_cache.errors import AlreadyPublished, InvalidSpec, UnsupportedFormat
+from training.trainer.state import DamagedState, State, read_state, write_state
 
 FORMAT = 1
 KEPT = 2
@@ -52,12 +53,14 @@ class RunFolder:
 
         What the record has as `provenance`, such as releases and the command, may differ.
 
-        Raises AlreadyPublished that names the differences from the run that is here.
+        Raises AlreadyPublished that names the differences from the run that is here, InvalidSpec
+        for a record that JSON cannot hold.
         """
-        identity = json.loads(json.dumps({"format_version": FORMAT, **identity}))
+        identity = _plain({"format_version": FORMAT, **identity})
         file = self.path / "run.json"
         if not files.exists(file):
-            files.publish(file, _document(identity), temporary=self.temporary)
+            with contextlib.suppress(AlreadyPublished):  # by another process: compared below
+                files.publish(file, _document(identity), temporary=self.temporary)
         files.sweep(self.temporary)
         found = self._read(file)
         if different := differences(_compared(found), _compared(identity)):
@@ -78,24 +81,35 @@ class RunFolder:
         return self._read(file) if files.exists(file) else None
 
     def newest(self, say: Callable[[str], None]) -> State | None:
-        """The newest state that can be read; a damaged one is moved away, and said."""
+        """The newest state that can be read; a damaged one is moved away, and said.
+
+        Raises UnsupportedFormat for one of another release, which is left where it is.
+        """
         for place in reversed(self._places()):
             path = self.path / place.name
             try:
                 return read_state(path)
-            except UnsupportedFormat as error:
+            except DamagedState as error:
                 say(f"{error}; going on from the one before")
                 files.move_aside(path, self.path / "damaged")
         return None
 
     def save(self, place: Place, state: State) -> None:
-        """Write a state, then remove all but the newest ones."""
+        """Write a state, then remove all but the newest ones.
+
+        Raises AlreadyPublished where another process has come as far in this folder, or further.
+        """
+        ahead = [self.path / other.name for other in self._places() if other > place]
+        if files.exists(result := self.path / "result.json"):
+            ahead.append(result)
         try:
+            if ahead:
+                raise AlreadyPublished(f"{ahead[-1]}: not of this process", tuple(ahead))
             write_state(self.path / place.name, state, temporary=self.temporary)
         except AlreadyPublished as error:
             raise AlreadyPublished(
-                f"{self.path / place.name} was written by another process that trains in this"
-                " folder; let one of them do it",
+                f"{error.paths[-1]} was written by another process that trains in this folder; let"
+                " one of them do it",
                 error.paths,
             ) from error
         for old in self._places()[:-KEPT]:
@@ -134,10 +148,25 @@ class RunFolder:
             document: dict[str, Any] = json.loads(files.read_bytes(file))
             version = document["format_version"]
         except (ValueError, KeyError, TypeError) as error:
-            raise UnsupportedFormat(f"{file} is no document of a run ({error!r:.80})") from error
+            raise UnsupportedFormat(
+                f"{file} is no document of a run ({error!r:.80}); give another folder, or move it"
+                " away and run the same command again"
+            ) from error
         if version != FORMAT:
             raise UnsupportedFormat(f"{file}: format {version!r}, this release reads {FORMAT}")
         return document
+
+
+def _plain(identity: Mapping[str, Any]) -> dict[str, Any]:
+    """As it is read back. Raises InvalidSpec."""
+    try:
+        plain: dict[str, Any] = json.loads(json.dumps(identity))
+    except (TypeError, ValueError) as error:
+        raise InvalidSpec(
+            f"a run is described by plain values, which JSON can hold ({error}); make paths and"
+            " numbers of numpy plain, as in record={'path': str(path)}"
+        ) from error
+    return plain
 
 
 def _compared(document: Mapping[str, Any]) -> dict[str, Any]:

@@ -15,12 +15,13 @@ import torch
 
 from training.tasks import Task
 from training.trained import ModelSpec
+from training.trainer.checks import check_device, check_labels, check_model
 from training.trainer.config import TrainConfig
 from training.trainer.folder import RunFolder
 from training.trainer.objectives import Objective
 from training.trainer.ranks import join_ranks
 from training.trainer.run import Run
-from training.trainer.sides import Sides, Transform, check_labels, sides_of
+from training.trainer.sides import Sides, Transform, sides_of
 from training.trainer.surroundings import surroundings
 
 Say = Callable[[str], None]
@@ -71,6 +72,9 @@ def train(
 ) -> Result:
     """Train, or go on with what was begun in this folder, or say what it gave.
 
+    objective, transform: made anew for each call: a network that has learned is another one, which
+    is refused, and a generator that was drawn from goes on elsewhere.
+
     sides: of a Task only those are taken that the selection of the config may see. folder: made
     where there is none; see `folder`. model: of the objective's network, which is then
     `best.safetensors` and `last.safetensors`. transform: of whole batches, see `Prepared`; its
@@ -81,8 +85,10 @@ def train(
     CorruptStore.
     """
     seen = sides_of(sides, config.select)
-    check_labels(objective, seen)
+    check_model(objective, seen, model)
+    check_labels(objective, seen, model.classes)
     ranks, device = join_ranks(torch.device(config.device))
+    check_device(device)
     with surroundings(config, device):
         files = RunFolder(Path(folder))
         identity = _identity(objective, seen, config, model, record or {}, ranks.ranks)

@@ -6,7 +6,6 @@ averaged alike over ranks. Teachers lie outside: they have no gradients and are 
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -18,6 +17,7 @@ from training.losses.kd import cross_entropy_batch_mean, cross_entropy_per_sampl
 from training.methods.base import Method, Term, Terms
 from training.models.outputs import Outputs
 from training.trained import Trained
+from training.trainer.state import digest_of
 from training.trainer.teachers import Teachers
 from training.views import View
 
@@ -121,7 +121,8 @@ class Distilled(Supervised):
     """The terms of a method, of a student and its teachers.
 
     teachers: in the order in which the method takes them; they run without gradients.
-    Raises InvalidSpec for fewer or more teachers than the method takes.
+    Raises InvalidSpec for fewer or more teachers than the method takes, and for a teacher that is
+    the network itself: what is trained is no teacher.
     """
 
     def __init__(
@@ -129,6 +130,12 @@ class Distilled(Supervised):
     ) -> None:
         super().__init__(network, view)
         method.check_teachers(len(teachers))
+        own = set(network.parameters())
+        if any(own & set(teacher.network.parameters()) for teacher in teachers):
+            raise InvalidSpec(
+                "a teacher has weights of the network that is trained; read it from its file, which"
+                " makes a network of its own"
+            )
         self.method = method
         self.teachers = Teachers(tuple(teachers), stages=method.stages)
         self.smallest = max(type(self).smallest, method.smallest)
@@ -223,8 +230,4 @@ def targets_of(batch: Batch) -> Tensor:
 
 def digest(network: nn.Module) -> str:
     """SHA-256 of all weights and buffers, by name: tells one start or teacher from another."""
-    found = hashlib.sha256()
-    for name, value in network.state_dict().items():
-        found.update(f"{name} {value.dtype} {tuple(value.shape)} ".encode())
-        found.update(value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
-    return found.hexdigest()
+    return digest_of(network.state_dict().items())

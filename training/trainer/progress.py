@@ -60,11 +60,11 @@ class Progress:
             state.put("best", self.best.tensors)
 
     @classmethod
-    def of(cls, state: State, device: torch.device) -> Progress:
-        """What `into` put there."""
+    def of(cls, state: State, device: torch.device, rank: int = 0) -> Progress:
+        """What `into` put there; of another rank, with what its own steps added up."""
         values = state.values
         sums = Sums(**{**values["sums"], "names": tuple(values["sums"]["names"])})
-        if (added := state.group("sums").get("values")) is not None:
+        if (added := state.group(f"sums/{rank}" if rank else "sums").get("values")) is not None:
             sums.values = added.to(device)
         best = None
         if values["best"] is not None:

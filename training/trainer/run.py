@@ -5,17 +5,17 @@ from __future__ import annotations
 import hashlib
 import platform
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from pi_cache.errors import InvalidSpec, NotFinite
-from training.loader import Loader
+from pi_cache.errors import NotFinite
 from training.trained import ModelSpec, Trained, write_trained
 from training.trainer.config import LAST, TrainConfig
 from training.trainer.events import Events, open_events
+from training.trainer.feed import Feed
 from training.trainer.folder import RunFolder
 from training.trainer.measuring import Measurer
 from training.trainer.objectives import Distilled, Objective
@@ -23,11 +23,9 @@ from training.trainer.progress import Best, Progress
 from training.trainer.ranks import Ranks
 from training.trainer.saving import collect, drawing, restore, restore_drawing
 from training.trainer.schedules import rate
-from training.trainer.sides import Prepared, Sides, Transform, measured_side, narrowed
+from training.trainer.sides import Sides, Transform, measured_side
 from training.trainer.state import check_finite
 from training.trainer.stepper import REMEDIES, Stepper, Sums
-
-Batch = dict[str, Tensor]
 
 
 class Run:
@@ -55,20 +53,20 @@ class Run:
         self.model, self.say, self.identity = model, say, identity
         self.transform, self.ranks, self.device = transform, ranks, device
         self.wanted = tensorboard if ranks.first else False
-        self.loader = self._loader()
+        self.feed = Feed(sides, objective, config, ranks=ranks, device=device, transform=transform)
+        self.loader = self.feed.loader
         self.measurer = self._measurer()
-        self.least = objective.smallest
-        self._check_batches()
+        self.feed.check(say)
         self._place()
         self.stepper = Stepper(objective, ranks.wrap(objective, device), config, device)
         self.progress = Progress()
         self._resume()
 
     def __call__(self) -> dict[str, Any]:
+        self._keep_teachers()
         events: Events = open_events(
             self.folder.path / "tensorboard", self.progress.epochs, self.wanted
         )
-        self._keep_teachers()
         try:
             while self.progress.epochs < self.config.epochs:
                 line = self._epoch()
@@ -80,30 +78,13 @@ class Run:
 
     def close(self) -> None:
         """Let go of samples, and of what teachers gave."""
-        self.loader.close()
+        self.feed.close()
         if self.measurer is not None:
             self.measurer.close()
         if isinstance(self.objective, Distilled):
             self.objective.teachers.forget()
 
     # What a run is made of.
-
-    def _loader(self) -> Loader:
-        config, data = self.config, self.sides.train
-        needed = getattr(self.transform, "names", None)
-        if self.transform is None or needed is not None:
-            data = narrowed(data, self.objective, needed or ())
-        return Loader(
-            data,
-            config.batch_size,
-            how=config.how,
-            seed=config.seed,
-            rank=self.ranks.rank,
-            ranks=self.ranks.ranks,
-            drop_last=config.drop_last,
-            device=self.device,
-            transform=Prepared(self.sides.numbers, self.transform),
-        )
 
     def _measurer(self) -> Measurer | None:
         name, data = measured_side(self.sides)
@@ -112,23 +93,6 @@ class Run:
         return Measurer(
             name, data, self.sides, self.objective, self.config, self.ranks, self.device
         )
-
-    def _check_batches(self) -> None:
-        """Raise InvalidSpec where no batch is large enough, and say where the last one is not."""
-        totals = [share.total // self.ranks.ranks for share in self.loader.batches.shares(0)]
-        small = [count for count in totals if count < self.least]
-        if len(small) == len(totals):
-            raise InvalidSpec(
-                f"no step would have {self.least} samples on each rank, which norms and the"
-                f" objective need: {len(self.sides.train)} samples in batches of"
-                f" {self.config.batch_size} on {self.ranks.ranks} ranks; take more samples, larger"
-                " batches" + (", or drop_last=False" if self.config.drop_last else "")
-            )
-        if small:
-            self.say(
-                f"the last batch of an epoch has {small[0]} of {self.least} samples that are"
-                " needed, and is left out"
-            )
 
     def _place(self) -> None:
         """Send networks to the device, and make what is learned, from the seed."""
@@ -139,35 +103,12 @@ class Run:
             to: Callable[..., Any] = objective.network.to  # its hints know no memory format
             to(memory_format=torch.channels_last)
         torch.manual_seed(drawn_seed(config.seed, "learned"))
-        objective.begin(self._example())
+        objective.begin(self.feed.example())
         objective.place(self.device)
         if config.compile:
             backend = "inductor" if config.compile is True else config.compile
             objective.network.compile(backend=backend)
         torch.manual_seed(drawn_seed(config.seed, f"rank {self.ranks.rank}"))
-
-    def _example(self) -> Batch:
-        """A small batch as it is without augmentation: for its shapes."""
-        batches = self._plain(max(self.least, 4), samples=max(self.least, 4))
-        return next(iter(batches))
-
-    def _plain(self, batch_size: int, *, samples: int | None = None) -> Iterator[Batch]:
-        """Training samples in the order of the data, as they are without augmentation."""
-        data = narrowed(self.sides.train, self.objective)
-        if samples is not None:
-            data = data.view(data.index[:samples])
-        loader = Loader(
-            data,
-            batch_size,
-            how=self.config.how,
-            shuffle=False,
-            device=self.device,
-            transform=Prepared(self.sides.numbers),
-        )
-        try:
-            yield from loader
-        finally:
-            loader.close()
 
     def _keep_teachers(self) -> None:
         """Ask teachers once, where nothing changes batches."""
@@ -180,7 +121,7 @@ class Run:
         with self.stepper.cast():
             self.say(
                 objective.teachers.keep(
-                    self._plain(config.batch_size),
+                    self.feed.plain(config.batch_size),
                     samples=len(self.sides.train),
                     most=config.cache_bytes,
                 )
@@ -218,7 +159,7 @@ class Run:
         begun, before = time.perf_counter(), progress.seconds
         self.objective.train()
         for number, (batch, share) in enumerate(zip(self.loader, shares, strict=True), start=1):
-            if share.total // ranks < self.least:
+            if share.total // ranks < self.feed.least:
                 continue
             own = (share.stop - share.start) * ranks / share.total
             self.stepper.step(batch, progress.sums, share=own, epoch=epoch)
@@ -277,11 +218,11 @@ class Run:
 
     def _save(self) -> None:
         """Write a state; every rank gives its generators, the first one writes."""
-        drawn = self.ranks.gathered(drawing(self.transform, self.device))
+        drawn = self.ranks.gathered(drawing(self.transform, self.device, self.progress.sums))
         if not self.ranks.first:
             return
         state = collect(self.objective, self.stepper, self.loader, self.progress, drawn)
-        state.values["versions"] = versions()
+        state.values["versions"] = conditions()
         if wrong := check_finite(state):
             raise NotFinite(
                 f"epoch {self.progress.epochs}: {wrong} is not finite after its last step;"
@@ -291,21 +232,26 @@ class Run:
 
     def _resume(self) -> None:
         """Go on from the newest state, where there is one."""
+        if not self.ranks.first:
+            self.ranks.wait()  # until the first one has moved damaged states away
         state = self.folder.newest(self.say)
-        self.ranks.wait()
+        if self.ranks.first:
+            self.ranks.wait()
         if state is None:
             return
-        self.progress = restore(state, self.objective, self.stepper, self.loader)
+        self.progress = restore(state, self.objective, self.stepper, self.loader, self.ranks.rank)
         restore_drawing(state, self.transform, self.ranks.rank, self.device)
         self._say_where(state.values["versions"])
         if self.ranks.first:
             self.folder.write_log(self.progress.lines)
 
     def _say_where(self, found: Mapping[str, str]) -> None:
-        place, mine = self.progress.place, versions()
+        place, mine = self.progress.place, conditions()
         within = f" and {place.steps} steps" if place.steps else ""
         self.say(f"going on after {place.epochs} epochs{within}")
-        changed = [f"{n} {found.get(n)} is now {mine[n]}" for n in mine if mine[n] != found.get(n)]
+        changed = [
+            f"{n} {was} is now {mine.get(n)}" for n, was in found.items() if was != mine.get(n)
+        ]
         if changed:
             self.say(f"last digits may differ from an undisturbed run: {', '.join(changed)}")
 
@@ -388,5 +334,10 @@ def drawn_seed(seed: int, use: str) -> int:
 
 
 def versions() -> dict[str, str]:
-    """Of what may change the last digits."""
+    """Of what computes."""
     return {"torch": str(torch.__version__), "python": platform.python_version()}
+
+
+def conditions() -> dict[str, str]:
+    """What may change the last digits."""
+    return {**versions(), "threads": str(torch.get_num_threads())}

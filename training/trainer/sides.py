@@ -58,37 +58,21 @@ def sides_of(given: Task | Sides, select: str) -> Sides:
             class_names=given.class_names,
             record=given.record,
         )
-    if select == VALIDATION and sides.validation is None:
+    if select == VALIDATION and not sides.validation:
         raise InvalidSpec(
             "there is no validation side to choose an epoch by; hold back a share of the training"
             f" samples (DataSpec.validation), or select the {LAST} epoch"
         )
-    if select == TEST and sides.test is None:
+    if select == TEST and not sides.test:
         raise InvalidSpec(f"{TEST} needs a test side, and these samples have none")
     return sides
 
 
 def measured_side(sides: Sides) -> tuple[str, JoinedDataset | None]:
-    """Name and samples of the side that is measured after each epoch."""
+    """Name and samples of the side that is measured after each epoch; None for no samples."""
     if sides.test is not None:
         return "test", sides.test
-    return "validation", sides.validation
-
-
-def check_labels(objective: Objective, sides: Sides) -> None:
-    """Raise InvalidSpec where samples have no class and the objective needs one."""
-    if not objective.labelled:
-        return
-    name, measured = measured_side(sides)
-    for side, data in (("training", sides.train), (name, measured)):
-        labels = None if data is None else data.numbers.get("labels")
-        if data is not None and labels is None:
-            raise InvalidSpec(f"the {side} samples have no labels, which {objective} needs")
-        if labels is not None and (missing := int((labels < 0).sum())):
-            raise InvalidSpec(
-                f"{missing} of {len(labels)} {side} samples have no label (-1); leave them out, or"
-                " give them pseudo-labels first"
-            )
+    return "validation", sides.validation or None
 
 
 def narrowed(

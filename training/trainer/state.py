@@ -5,11 +5,13 @@ Nothing in it can run code. Names of tensors:
     network/NAME  learned/NAME  best/NAME     weights and buffers; the best epoch's of the network
     optimizer/PARAMETER/KEY                   momenta and counts, by the parameter's name
     random/RANK/NAME  transform/RANK/NAME     generators of each rank
-    sums                                      float64, what a broken-off epoch has added up
+    sums/values  sums/RANK/values             float64, what a broken-off epoch has added up: of the
+                                              first rank, and of each other one
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -26,7 +28,13 @@ from pi_cache.errors import UnsupportedFormat
 
 FORMAT = 1
 METADATA = "pi_cache"
+SHA256 = "sha256"
+"""Of the metadata: over document and tensors, as safetensors itself notices no changed bit."""
 Tensors = dict[str, Tensor]
+
+
+class DamagedState(UnsupportedFormat):
+    """A file that is no state of a run, or one of which bits have changed."""
 
 
 @dataclass(slots=True)
@@ -53,23 +61,44 @@ class State:
 
 def write_state(path: Path, state: State, *, temporary: Path) -> None:
     """Make the file, durably and at once. Raises AlreadyPublished where another has the name."""
-    document = {"format_version": FORMAT, **state.values}
-    data = save(state.tensors, {METADATA: json.dumps(document, ensure_ascii=False)})
+    text = json.dumps({"format_version": FORMAT, **state.values}, ensure_ascii=False)
+    data = save(state.tensors, {METADATA: text, SHA256: _sha256(state.tensors, text)})
     files.publish(path, data, temporary=temporary)
 
 
 def read_state(path: Path) -> State:
-    """The state in a file. Raises UnsupportedFormat for a damaged one, or of another format."""
+    """The state in a file. Raises DamagedState, or UnsupportedFormat for one of another format."""
     try:
         with safe_open(path, framework="pt") as opened:
-            document = json.loads((opened.metadata() or {}).get(METADATA, ""))
+            metadata = opened.metadata() or {}
             tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+        text = metadata.get(METADATA, "")
+        document = json.loads(text)
         version = document.pop("format_version")
     except (SafetensorError, ValueError, KeyError, AttributeError) as error:
-        raise UnsupportedFormat(f"{path} is no state of a run ({error!r:.120})") from error
+        raise DamagedState(f"{path} is no state of a run ({error!r:.120})") from error
+    if metadata.get(SHA256, found := _sha256(tensors, text)) != found:  # older states have none
+        raise DamagedState(f"{path}: its SHA-256 is {found}, and was {metadata[SHA256]}")
     if version != FORMAT:
-        raise UnsupportedFormat(f"{path}: state format {version!r}, this release reads {FORMAT}")
+        raise UnsupportedFormat(
+            f"{path}: state format {version!r}, this release reads {FORMAT}; go on with the release"
+            " that wrote it, or give another folder"
+        )
     return State(document, tensors)
+
+
+def digest_of(tensors: Iterable[tuple[str, Tensor]], text: str = "") -> str:
+    """SHA-256 of a text, and of tensors with name, type and shape, in this order."""
+    found = hashlib.sha256(text.encode())
+    for name, value in tensors:
+        found.update(f"{name} {value.dtype} {tuple(value.shape)} ".encode())
+        found.update(value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
+    return found.hexdigest()
+
+
+def _sha256(tensors: Tensors, text: str) -> str:
+    """Of all that a state has; a file does not keep the order of tensors."""
+    return digest_of(sorted(tensors.items()), text)
 
 
 def optimizer_tensors(
