@@ -18,11 +18,13 @@ from torch import Tensor, nn
 
 from pi_cache import files
 from pi_cache.errors import InvalidSpec, UnsupportedFormat
+from training.digests import digest_of_file
 from training.models.catalogue import PI_NETS, build, build_pi_net
 from training.views import View
 
 FORMAT = 1
 METADATA = "pi_cache"
+DIGEST = "sha256"
 PICKS = ("best", "last")
 """Files of a run: the epoch that was chosen, and the last one."""
 
@@ -78,7 +80,8 @@ def write_trained(path: Path, trained: Trained) -> None:
     }
     state = trained.network.state_dict()
     tensors = {name: value.detach().cpu().contiguous() for name, value in state.items()}
-    data = save(tensors, {METADATA: json.dumps(document, ensure_ascii=False)})
+    text = json.dumps(document, ensure_ascii=False)
+    data = save(tensors, {METADATA: text, DIGEST: digest_of_file(tensors, text)})
     files.publish(path.absolute(), data, temporary=path.absolute().parent)
 
 
@@ -160,9 +163,10 @@ def _read(file: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """The description and the weights in a file. Raises UnsupportedFormat."""
     try:
         with safe_open(file, framework="pt") as opened:
-            text = (opened.metadata() or {}).get(METADATA)
+            metadata = opened.metadata() or {}
+            text = metadata.get(METADATA, "")
             tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
-        document = json.loads(text or "")
+        document = json.loads(text)
         version = document["format_version"]
     except (SafetensorError, ValueError, KeyError, TypeError) as error:
         raise UnsupportedFormat(
@@ -171,6 +175,12 @@ def _read(file: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         ) from error
     if version != FORMAT:
         raise UnsupportedFormat(f"{file}: format {version!r}, this release reads {FORMAT}")
+    found = digest_of_file(tensors, text)
+    if metadata.get(DIGEST, found) != found:  # older files have none
+        raise UnsupportedFormat(
+            f"{file} is damaged: its SHA-256 is {found}, and was {metadata[DIGEST]}; train the"
+            " network anew"
+        )
     return document, tensors
 
 

@@ -312,6 +312,15 @@ def test_a_torn_file_is_refused(task: Task, tmp_path: Path, cut: int) -> None:
         read_trained(tmp_path / "torn.safetensors")
 
 
+def test_a_flipped_bit_is_found(task: Task, tmp_path: Path) -> None:
+    write_trained(tmp_path / "best.safetensors", make_trained(task))
+    whole = bytearray(files.read_bytes(tmp_path / "best.safetensors", 1 << 30))
+    whole[-100] ^= 1
+    (tmp_path / "flipped.safetensors").write_bytes(whole)
+    with pytest.raises(UnsupportedFormat, match="is damaged: its SHA-256 is"):
+        read_trained(tmp_path / "flipped.safetensors")
+
+
 def test_teachers_of_other_classes_are_refused(task: Task) -> None:
     trained = make_trained(task)
     check_same_classes(("walk", "run"), trained, "RUN")

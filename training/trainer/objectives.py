@@ -6,6 +6,7 @@ averaged alike over ranks. Teachers lie outside: they have no gradients and are 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -13,11 +14,11 @@ import torch
 from torch import Tensor, nn
 
 from pi_cache.errors import InvalidSpec
+from training.digests import digest_of
 from training.losses.kd import cross_entropy_batch_mean, cross_entropy_per_sample
 from training.methods.base import Method, Term, Terms
 from training.models.outputs import Outputs
 from training.trained import Trained
-from training.trainer.state import digest_of
 from training.trainer.teachers import Teachers
 from training.views import View
 
@@ -169,7 +170,9 @@ class Distilled(Supervised):
         return {
             **super().to_dict(),
             "method": self.method.to_dict(),
-            "teachers": [digest(teacher.network) for teacher in self.teachers.members],
+            "teachers": [
+                digest(teacher.network, teacher.view) for teacher in self.teachers.members
+            ],
         }
 
 
@@ -228,6 +231,10 @@ def targets_of(batch: Batch) -> Tensor:
     return batch["targets"] if "targets" in batch else batch["labels"]
 
 
-def digest(network: nn.Module) -> str:
-    """SHA-256 of all weights and buffers, by name: tells one start or teacher from another."""
-    return digest_of(network.state_dict().items())
+def digest(network: nn.Module, view: View | None = None) -> str:
+    """SHA-256 of all weights and buffers, by name: tells one start or teacher from another.
+
+    view: what a teacher is shown, and by which means and deviations.
+    """
+    shown = "" if view is None else json.dumps(view.to_dict())
+    return digest_of(network.state_dict().items(), shown)

@@ -11,7 +11,6 @@ Nothing in it can run code. Names of tensors:
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -25,6 +24,7 @@ from torch import Tensor, nn
 
 from pi_cache import files
 from pi_cache.errors import UnsupportedFormat
+from training.digests import digest_of_file
 
 FORMAT = 1
 METADATA = "pi_cache"
@@ -62,7 +62,7 @@ class State:
 def write_state(path: Path, state: State, *, temporary: Path) -> None:
     """Make the file, durably and at once. Raises AlreadyPublished where another has the name."""
     text = json.dumps({"format_version": FORMAT, **state.values}, ensure_ascii=False)
-    data = save(state.tensors, {METADATA: text, SHA256: _sha256(state.tensors, text)})
+    data = save(state.tensors, {METADATA: text, SHA256: digest_of_file(state.tensors, text)})
     files.publish(path, data, temporary=temporary)
 
 
@@ -77,7 +77,8 @@ def read_state(path: Path) -> State:
         version = document.pop("format_version")
     except (SafetensorError, ValueError, KeyError, AttributeError) as error:
         raise DamagedState(f"{path} is no state of a run ({error!r:.120})") from error
-    if metadata.get(SHA256, found := _sha256(tensors, text)) != found:  # older states have none
+    found = digest_of_file(tensors, text)
+    if metadata.get(SHA256, found) != found:  # older states have none
         raise DamagedState(f"{path}: its SHA-256 is {found}, and was {metadata[SHA256]}")
     if version != FORMAT:
         raise UnsupportedFormat(
@@ -85,20 +86,6 @@ def read_state(path: Path) -> State:
             " that wrote it, or give another folder"
         )
     return State(document, tensors)
-
-
-def digest_of(tensors: Iterable[tuple[str, Tensor]], text: str = "") -> str:
-    """SHA-256 of a text, and of tensors with name, type and shape, in this order."""
-    found = hashlib.sha256(text.encode())
-    for name, value in tensors:
-        found.update(f"{name} {value.dtype} {tuple(value.shape)} ".encode())
-        found.update(value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
-    return found.hexdigest()
-
-
-def _sha256(tensors: Tensors, text: str) -> str:
-    """Of all that a state has; a file does not keep the order of tensors."""
-    return digest_of(sorted(tensors.items()), text)
 
 
 def optimizer_tensors(
