@@ -212,6 +212,16 @@ def mark(path: Path) -> None:
         pass
 
 
+def touch(path: Path) -> None:
+    """Set a file's time to this moment, by the clock of its file system. Raises as `read_bytes`."""
+    _call("utime", path, path)
+
+
+def changed(path: Path) -> float:
+    """When a file was last changed, by the clock of its file system. Raises as `read_bytes`."""
+    return float(_call("stat", path, path).st_mtime)
+
+
 def put_back(aside: Path, path: Path) -> None:
     """Undo `move_aside`, unless the name has been taken meanwhile."""
     try:

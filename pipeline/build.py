@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,7 @@ from pipeline.prepare import (
     raw_image,
 )
 from pipeline.recipes import recorded_name
+from pipeline.rescue import rescue_shard
 from pipeline.shard import (
     Clock,
     ShardResult,
@@ -48,6 +50,7 @@ from pipeline.shard import (
     build_shard,
     warm,
 )
+from pipeline.sharing import Elsewhere, build_unrecorded, shared
 from pipeline.sources.base import Source
 
 REUSED_SECONDS = 0.001
@@ -212,7 +215,7 @@ def build_spec(
             following=following,
             say=say,
         )
-        _take_back(begun, dataset_max, options, say)
+        take_back_unwanted(begun, dataset_max, options, say)
         tasks = _tasks(source, begun, donor, dataset_max, options)
     kept = begun.shards - len(tasks)
     if donor is not None and tasks:
@@ -223,8 +226,10 @@ def build_spec(
     samples = sum(len(task.source) for task in tasks)
     spent = samples * (REUSED_SECONDS if cost is None else cost.seconds)
     executor, workers = choose_executor(options, spent, len(tasks))
+    if options.workers is not None and options.scheduler_place is not None:
+        say("--workers is not used: a scheduler elsewhere has workers of its own")
     with clock("running"), _telling_what_is_kept(begun, say):
-        results = _run(tasks, executor, workers, options.scheduler, kept, progress)
+        results = _run(tasks, executor, workers, options.scheduler_place, kept, progress, say)
     with clock("finish"), _telling_what_is_kept(begun, say):
         manifest = finish(begun, versions=versions_of(spec))
     _say_lost(manifest, say)
@@ -234,7 +239,7 @@ def build_spec(
     return BuildReport(
         manifest=manifest,
         path=begun.path,
-        kept=kept,
+        kept=begun.shards - len(results),
         built=len(results),
         reused_diagrams=donor is not None,
         seconds=clock.total() - clock.seconds["start_up"],
@@ -305,7 +310,7 @@ def _tasks(
     ]
 
 
-def _take_back(begun: Build, dataset_max: float | None, options: Options, say: Say) -> None:
+def take_back_unwanted(begun: Build, dataset_max: float | None, options: Options, say: Say) -> None:
     """Make shards missing that are to be computed again, or were divided by another maximum."""
     taken = []
     if options.retry:
@@ -387,9 +392,10 @@ def _run(
     tasks: list[ShardTask],
     executor: str,
     workers: int,
-    scheduler: str | None,
+    scheduler: str | Path | None,
     kept: int,
     progress: Progress | None,
+    say: Say,
 ) -> list[ShardResult]:
     """Every task, by the executor."""
     results: list[ShardResult] = []
@@ -397,11 +403,17 @@ def _run(
         return results
     samples = sum(len(task.source) for task in tasks)
     with single_threaded():
-        run = EXECUTORS[executor]
-        for result in run(build_shard, tasks, workers=workers, scheduler=scheduler):
-            results.append(result)
+        run = partial(EXECUTORS[executor], workers=workers, scheduler=scheduler, say=say)
+        each: Iterator[ShardResult | Elsewhere]
+        if executor == "dask":  # starts a task again elsewhere: no claim may hold it up
+            each = run(partial(build_unrecorded, build_shard), tasks, rescue=rescue_shard)
+        else:
+            each = shared(partial(run, rescue=rescue_shard), build_shard, tasks)
+        for done, result in enumerate(each, start=kept + 1):
+            if isinstance(result, ShardResult):
+                results.append(result)
             if progress is not None:
-                progress(kept + len(results), kept + len(tasks), result.samples, samples)
+                progress(done, kept + len(tasks), result.samples, samples)
     return results
 
 

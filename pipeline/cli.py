@@ -18,6 +18,7 @@ from pi_cache.commands.options import CONTEXT, cache_option, examples, json_opti
 from pi_cache.errors import InvalidSpec, PiCacheError
 from pi_cache.reader import open_store
 from pi_cache.specs import ImageSpec, StoreSpec
+from pipeline.cluster.commands import COMMANDS as CLUSTER_COMMANDS
 from pipeline.delays.command import delays
 from pipeline.gramian.command import build_gafs, explain_fields, report_fields
 from pipeline.options import (
@@ -55,6 +56,8 @@ def cli() -> None:
 
 cli.add_command(delays)
 cli.add_command(build_gafs)
+for command in CLUSTER_COMMANDS:
+    cli.add_command(command)
 
 
 @examples(

@@ -158,10 +158,18 @@ TIME_LIMIT = click.option(
     "[default: 600]",
 )  # fmt: skip
 
-LAYOUT_OPTIONS = (
+WHO_OPTIONS = (
     _choice("--executor", ("serial", "joblib", "dask"), "Who computes.  [default: joblib if long]"),
     click.option("--workers", type=click.IntRange(min=1), help="Processes.  [default: your cores]"),
     click.option("--scheduler", metavar="ADDRESS", help="Dask scheduler, such as tcp://host:8786."),
+    click.option(
+        "--scheduler-file", type=click.Path(path_type=Path, dir_okay=False),
+        help="The file that a Dask scheduler writes its address into.",
+    ),
+)  # fmt: skip
+"""Who builds a store."""
+
+CUT_OPTIONS = (
     click.option("--shard-samples", type=click.IntRange(min=1), help="Samples a shard."),
     click.option(
         "--chunk-samples", type=click.IntRange(min=1),
@@ -174,17 +182,17 @@ LAYOUT_OPTIONS = (
         help="Refuse a build for which the cache has no room; see `pi-cache budget`.",
     ),
 )  # fmt: skip
-"""Who builds a store, and how it is cut into files."""
+"""How a store is cut into files."""
 
-HOW_OPTIONS = (
-    *LAYOUT_OPTIONS,
-    TIME_LIMIT,
-    click.option(
-        "--retry", is_flag=True,
-        help="Compute shards again that hold a TIMEOUT or CRASH sample, most often with a larger "
-        "--time-limit.",
-    ),
+LAYOUT_OPTIONS = (*WHO_OPTIONS, *CUT_OPTIONS)
+
+RETRY = click.option(
+    "--retry", is_flag=True,
+    help="Compute shards again that hold a TIMEOUT or CRASH sample, most often with a larger "
+    "--time-limit.",
 )  # fmt: skip
+
+HOW_OPTIONS = (*LAYOUT_OPTIONS, TIME_LIMIT, RETRY)
 
 
 def with_options(*groups: tuple[Callable[[Any], Any], ...]) -> Callable[[Command], Command]:

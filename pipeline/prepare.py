@@ -80,6 +80,7 @@ Say = Callable[[str], None]
 class Options:
     """How to build. None of it changes a number in the store.
 
+    scheduler, scheduler_file: of Dask, its address or the file that it writes it into.
     time_limit: seconds a field (a channel) of a sample may take, 0 or None for any; a sample with
     one that takes longer has the status TIMEOUT. retry: compute shards again that hold such a
     sample, or one with the status CRASH. space_check: refuse before any work what the file system
@@ -90,6 +91,7 @@ class Options:
     executor: str | None = None
     workers: int | None = None
     scheduler: str | None = None
+    scheduler_file: Path | None = None
     shard_samples: int | None = None
     chunk_samples: int | None = None
     with_inputs: bool = True
@@ -110,8 +112,15 @@ class Options:
                 raise InvalidSpec(f"{name} must be at least 1, got {value}")
         if self.mapped and self.chunk_samples not in (None, 1):
             raise InvalidSpec("chunk_samples goes with compressed shards; mapped ones have 1")
-        if self.scheduler is not None and self.executor != "dask":
-            raise InvalidSpec("scheduler goes with executor dask")
+        if self.scheduler_place is not None and self.executor != "dask":
+            raise InvalidSpec("scheduler and scheduler_file go with executor dask")
+        if self.scheduler is not None and self.scheduler_file is not None:
+            raise InvalidSpec("scheduler and scheduler_file: give one of the two")
+
+    @property
+    def scheduler_place(self) -> str | Path | None:
+        """The address of a Dask scheduler, or the file that holds it; None for one of our own."""
+        return self.scheduler if self.scheduler_file is None else self.scheduler_file
 
 
 def prepare(

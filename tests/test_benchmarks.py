@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from benchmarks import count_rate, first_touch, start_up
+from benchmarks import count_rate, executors, first_touch, start_up
 from benchmarks.kernels import fields, inputs, scaling
 from benchmarks.kernels.__main__ import WORKS, main
 from benchmarks.kernels.peers import Disagreement, Peer, check_diagrams, path_peers
@@ -204,3 +204,12 @@ def test_peers_deliver_every_sample(tmp_path: Path) -> None:
         folder = tmp_path / str(number)
         folder.mkdir()
         assert sorted(peers.PEERS[name][1](folder, drawn)()) == [72, 128], name
+
+
+def test_the_cost_of_executors_is_told() -> None:
+    options = ["--shards", "2", "--seconds", "0.01", "--rounds", "1", "--executor", "serial"]
+    result = CliRunner().invoke(executors.main, options)
+    assert result.exit_code == 0, result.output
+    name, workers, *figures = result.output.splitlines()[-3].split()
+    assert (name, workers) == ("serial", "1")
+    assert float(figures[3]) >= 1 and float(figures[5]) >= float(figures[3]), "work is a part"

@@ -36,7 +36,7 @@ INTERPRETER = 2**30
 def main() -> None:
     """Serve on standard input and output until the input ends. Argument: the leash's descriptor."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
-    _leash(int(sys.argv[1]))
+    end_with_parent(int(sys.argv[1]))
     _limit_memory(BUDGET + INTERPRETER)
     # What a library prints must not mix with the answers.
     answers = os.fdopen(os.dup(1), "wb")
@@ -90,7 +90,7 @@ def spec_of(text: str) -> DiagramSpec:
     return DiagramSpec.from_dict(json.loads(text))
 
 
-def _leash(descriptor: int) -> None:
+def end_with_parent(descriptor: int) -> None:
     """Have this process ended when the other end of a pipe closes.
 
     A library may hold the interpreter for hours, so no thread here could look: the kernel sends

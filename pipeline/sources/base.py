@@ -143,8 +143,17 @@ class Source:
 
     def fingerprint(self) -> str:
         """SHA-256, in hexadecimal, of the samples' bytes and of all that is known of each."""
-        digest = hashlib.sha256()
-        known: dict[str, Any] = {
+        digest = hashlib.sha256(canonical_json(self._known()))
+        for part in self.reader.digests():
+            digest.update(part)
+        return digest.hexdigest()
+
+    def table_digest(self) -> str:
+        """SHA-256, in hexadecimal, of all that is known of each sample; reads none of them."""
+        return hashlib.sha256(canonical_json(self._known())).hexdigest()
+
+    def _known(self) -> dict[str, Any]:
+        return {
             "sample": self.sample,
             "shape": list(self.shape),
             "channels": list(self.channels),
@@ -155,10 +164,6 @@ class Source:
             "groups": list(self.groups),
             "splits": list(self.splits),
         }
-        digest.update(canonical_json(known))
-        for part in self.reader.digests():
-            digest.update(part)
-        return digest.hexdigest()
 
     def spec(self) -> SourceSpec:
         """The identity of these samples; reads every stored byte once."""

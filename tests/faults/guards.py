@@ -478,7 +478,30 @@ JOINING: Mapping[str, Guard] = {
     ),
 }  # fmt: skip
 
+WORK = "tests/cluster/test_work.py::test_"
+
+JOBS: Mapping[str, Guard] = {
+    "jobs of other samples": Guard(
+        "pipeline.cluster.workplan",
+        "if found != self.plan.table:",
+        "if False:",
+        f"{WORK}other_samples_are_refused",
+    ),
+    "bytes that changed while jobs ran": Guard(
+        "pipeline.cluster.finishing",
+        "if found != spec.source.fingerprint:",
+        "if False:",
+        f"{WORK}other_samples_are_refused",
+    ),
+    "claims of the dead": Guard(
+        "pipeline.claims",
+        "if path.name not in _held if ours else is_gone(match[2], int(match[3])):",
+        "if False:",
+        f"{WORK}a_worker_ends_with_its_element",
+    ),
+}
+
 GUARDS: Mapping[str, Guard] = {
     **FILES, **READING, **DOCUMENTS, **BUILDING, **CHECKING, **MENDING, **REMOVAL, **INPUTS,
-    **JOINING,
+    **JOINING, **JOBS,
 }  # fmt: skip

@@ -222,6 +222,19 @@ def test_a_network_that_saw_the_held_out_samples_is_refused(
         assert said == shared
 
 
+def test_a_teacher_whose_epoch_the_test_side_chose_is_refused(
+    store: Path, folds: Path, tmp_path: Path
+) -> None:
+    one = data(store, folds=str(folds), fold="1")
+    teacher = trained(store, tmp_path / "t", data=one, config={"select": "best-on-test"})
+    given = {"data": one, "method": "kd"}
+    with pytest.raises(LeakageError, match=r"\d+ test samples .* and not best-on-test"):
+        prepare_run(spec(store, teachers=(str(teacher),), **given))
+    prepare_run(spec(store, teachers=(f"{teacher}:last",), **given))
+    same = spec(store, teachers=(str(teacher),), config={"select": "best-on-test"}, **given)
+    prepare_run(same)
+
+
 def test_a_teacher_whose_data_are_gone_is_said_not_to_be_checked(
     store: Path, folds: Path, tmp_path: Path
 ) -> None:

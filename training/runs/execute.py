@@ -118,7 +118,7 @@ def prepare_run(spec: RunSpec, *, task: Task | None = None) -> Prepared:
     teachers = tuple(open_given(name, device=device) for name in spec.teachers)
     start = None if spec.start is None else open_given(spec.start, device="cpu")
     given = [*teachers, *([] if start is None else [start])]
-    notes = [note for each in given for note in check_given(each, task)]
+    notes = [note for each in given for note in check_given(each, task, select=spec.config.select)]
     view = _view(spec, task, start)
     read = (*view.names, *names_read([teacher.trained for teacher in teachers]))
     return Prepared(

@@ -17,10 +17,13 @@ from pi_cache.sampling.samples import listed
 from training.joined import JoinedDataset
 from training.tasks import DataSpec, Task, open_task
 from training.trained import Trained, check_same_classes, find_trained, read_trained
+from training.trainer.config import TEST, VALIDATION
 from training.views import channels_first
 
 SEEN = (("train", "validation"), ("train", "test"), ("validation", "test"))
 """A side of a teacher's run, and a side here that must have nothing of it."""
+CHOSEN_BY_TEST = (("test", "test"),)
+"""The same of a teacher whose epoch its test side has chosen."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -48,6 +51,12 @@ class Given:
         return found if isinstance(found, Mapping) else {}
 
     @property
+    def chosen_by_test(self) -> bool:
+        """Whether samples of its test side chose the epoch of this file."""
+        record = self.trained.record
+        return record.get("config", {}).get("select") == TEST and record.get("pick") == "best"
+
+    @property
     def spec_digest(self) -> str | None:
         """What tells its run from any other, None where it is of no such run."""
         found = self.trained.record.get("record", {}).get("spec_digest")
@@ -60,15 +69,18 @@ def open_given(name: str, *, device: str = "cpu") -> Given:
     return Given(name=name, trained=trained, sha256=files.digest(find_trained(name))[1])
 
 
-def check_given(given: Given, task: Task) -> list[str]:
+def check_given(given: Given, task: Task, *, select: str = VALIDATION) -> list[str]:
     """What could not be checked of a network that is shown this task's samples; one phrase each.
 
-    Raises InvalidSpec where it reads what is not there, or knows other classes; LeakageError where
-    it was trained on samples that validate or test here.
+    select: how this run chooses its epoch. Raises InvalidSpec where the network reads what is not
+    there, or knows other classes; LeakageError where it was trained on samples that validate or
+    test here, or its epoch was chosen by samples that test here and do not choose.
     """
     check_same_classes(task.class_names, given.trained, given.name)
     _check_arrays(given, task)
-    return [*_check_stores(given, task), *_check_leakage(given, task)]
+    by_test = given.chosen_by_test and select != TEST
+    seen = (*SEEN, *(CHOSEN_BY_TEST if by_test else ()))
+    return [*_check_stores(given, task), *_check_leakage(given, task, seen)]
 
 
 def _check_arrays(given: Given, task: Task) -> None:
@@ -115,18 +127,18 @@ def _opened(name: str, given: Given) -> Store | None:
         return None
 
 
-def _check_leakage(given: Given, task: Task) -> list[str]:
+def _check_leakage(given: Given, task: Task, seen: Sequence[tuple[str, str]]) -> list[str]:
     """Raise LeakageError where it was trained, or its epoch chosen, on what is held out here."""
     record = given.task_record
-    if record.get("digests") == task.record["digests"]:
+    if record.get("digests") == task.record["digests"] and seen == SEEN:
         return []
     sides = _sides_of(record)
     if sides is None:
-        _check_digests(given, task)
+        _check_digests(given, task, seen)
         return [f"{given.name}: the samples it was trained on are not at hand, so that those which"
                 " are held out here could not be looked for among them"]  # fmt: skip
     problems = []
-    for theirs, ours in SEEN:
+    for theirs, ours in seen:
         if theirs in sides and ours in task.sides:
             there, here = sides[theirs], task.sides[ours]
             shared = sorted(set(there.ids.tolist()) & set(here.ids.tolist()))
@@ -141,6 +153,7 @@ def _check_leakage(given: Given, task: Task) -> list[str]:
         raise LeakageError(
             f"{given.name} has seen what is held out here: {'; '.join(problems)}; train it on the"
             " same folds, split and validation share"
+            + (f", and not {TEST} (or take {given.name}:last)" if seen != SEEN else "")
         )
     return []
 
@@ -177,11 +190,13 @@ def _sides_of(record: Mapping[str, Any]) -> dict[str, JoinedDataset] | None:
     return task.sides
 
 
-def _check_digests(given: Given, task: Task) -> None:
+def _check_digests(given: Given, task: Task, seen: Sequence[tuple[str, str]]) -> None:
     theirs = given.task_record.get("digests", {})
-    for side, ours in SEEN:
+    for side, ours in seen:
         if ours in task.record["digests"] and theirs.get(side) == task.record["digests"][ours]:
-            raise LeakageError(f"{given.name} was trained on the {ours} samples of this run")
+            raise LeakageError(
+                f"{given.name} was trained, or its epoch chosen, on the {ours} samples of this run"
+            )
 
 
 def names_read(trained: Sequence[Trained]) -> tuple[str, ...]:

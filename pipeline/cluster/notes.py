@@ -1,0 +1,189 @@
+"""What elements say of themselves while they work, and what failed: small files beside the plan.
+
+Nothing depends on them but what `pipeline status` tells, and how often a shard is tried.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import socket
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from pi_cache import files
+from pi_cache.errors import CorruptStore, UnsupportedFormat
+from pi_cache.ledger import now
+from pi_cache.manifest import Document
+from pipeline.claims import STALE, is_gone
+from pipeline.cluster.workplan import Planned
+
+TRIES = 3
+"""How often a shard is tried before it is left to people."""
+NOTE = re.compile(r"([0-9]{4,})-([0-9a-f]{16})\.([0-9]{6,})\.json")
+FAILURE = re.compile(r"([0-9]{6,})\.[0-9a-f]{16}\.json")
+BATCH = ("SLURM_ARRAY_JOB_ID", "SLURM_ARRAY_TASK_ID", "SLURM_JOB_ID", "SLURM_RESTART_COUNT")
+NODES = ("SLURMD_NODENAME", "NODE_NAME")
+"""What names the node, where the host name may not."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ElementNote(Document):
+    """An element at one moment.
+
+    attempt: random, since a batch system may run the same element twice. state: `running`, `done`,
+    `stopped` by a signal, or `failed`. working: shards that it computes now. shards, samples: that
+    it has done. seconds: that its workers spent on them. elapsed: seconds since its start.
+    """
+
+    what = "note of an element"
+
+    part: int
+    parts: int
+    attempt: str
+    host: str
+    node: str
+    process: int
+    batch: Mapping[str, str] = field(default_factory=dict)
+    state: str = "running"
+    reason: str = ""
+    working: tuple[int, ...] = ()
+    shards: int = 0
+    samples: int = 0
+    seconds: float = 0.0
+    elapsed: float = 0.0
+    started: str = ""
+    at: str = ""
+
+    @classmethod
+    def _parse(cls, content: dict[str, Any]) -> dict[str, Any]:
+        return content | {"working": tuple(int(k) for k in content["working"])}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure(Document):
+    """One attempt at a shard that failed."""
+
+    what = "record of a failure"
+
+    shard: int
+    error: str
+    host: str
+    node: str
+    part: int
+    attempt: str
+    at: str
+
+
+class Notebook:
+    """The notes of one element; the newest one replaces the one before."""
+
+    def __init__(self, planned: Planned, part: int, parts: int) -> None:
+        self.planned = planned
+        self.note = ElementNote(
+            part=part,
+            parts=parts,
+            attempt=secrets.token_hex(8),
+            host=socket.gethostname(),
+            node=node_name(),
+            process=os.getpid(),
+            batch={name: os.environ[name] for name in BATCH if name in os.environ},
+            started=now(),
+        )
+        self.written = 0
+
+    def write(self, **changes: Any) -> None:
+        """Say what has changed. A note that cannot be written is left out."""
+        self.note = replace(self.note, **changes, at=now())
+        with suppress(OSError):
+            self.planned.publish(self._place(self.written + 1), self.note.to_bytes())
+            self.written += 1
+            files.remove(self.planned.folder / self._place(self.written - 1))
+
+    def _place(self, number: int) -> str:
+        return f"elements/{self.note.part:04d}-{self.note.attempt}.{number:06d}.json"
+
+    def fail(self, shard: int, error: str) -> None:
+        """Record that a shard failed."""
+        note = self.note
+        failure = Failure(
+            shard=shard,
+            error=error,
+            host=note.host,
+            node=note.node,
+            part=note.part,
+            attempt=note.attempt,
+            at=now(),
+        )
+        name = f"failures/{shard:06d}.{secrets.token_hex(8)}.json"
+        self.planned.publish(name, failure.to_bytes())
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A note as it was found. age: seconds since it was written, by the file system's clock."""
+
+    note: ElementNote
+    age: float
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the element works, as far as can be told from here."""
+        note = self.note
+        return note.state == "running" and self.age < STALE and not is_gone(note.host, note.process)
+
+    @property
+    def state(self) -> str:
+        """As it said; `lost` where it says nothing any more."""
+        return "lost" if self.note.state == "running" and not self.is_alive else self.note.state
+
+
+def node_name() -> str:
+    """The node by the name that the batch system gives it, else the host."""
+    return next((os.environ[name] for name in NODES if os.environ.get(name)), socket.gethostname())
+
+
+def notes_of(planned: Planned) -> list[Seen]:
+    """The newest note of every attempt, by part and start."""
+    folder = planned.folder / "elements"
+    newest: dict[tuple[str, str], tuple[int, str]] = {}
+    for path in files.listing(folder):
+        if match := NOTE.fullmatch(path.name):
+            place = (match[1], match[2])
+            newest[place] = max(newest.get(place, (0, "")), (int(match[3]), path.name))
+    present = files.clock(folder) if newest else 0.0
+    found = []
+    for _, name in newest.values():
+        with suppress(FileNotFoundError, CorruptStore, UnsupportedFormat):  # replaced just now
+            note = ElementNote.from_bytes(files.read_bytes(folder / name))
+            found.append(Seen(note, max(present - files.changed(folder / name), 0.0)))
+    return sorted(found, key=lambda seen: (seen.note.part, seen.note.started))
+
+
+def count_failures(planned: Planned) -> Counter[int]:
+    """How often each shard failed."""
+    names = (path.name for path in files.listing(planned.folder / "failures"))
+    return Counter(int(match[1]) for match in map(FAILURE.fullmatch, names) if match)
+
+
+def failures_of(planned: Planned) -> Iterator[Failure]:
+    """What failed, by shard and time."""
+    found = []
+    for path in files.listing(planned.folder / "failures"):
+        if FAILURE.fullmatch(path.name):
+            with suppress(FileNotFoundError, CorruptStore, UnsupportedFormat):
+                found.append(Failure.from_bytes(files.read_bytes(path)))
+    yield from sorted(found, key=lambda failure: (failure.shard, failure.at))
+
+
+def forget_failures(planned: Planned) -> int:
+    """Move all failures aside, so that their shards are tried again; how many there were."""
+    moved = 0
+    for path in files.listing(planned.folder / "failures"):
+        if FAILURE.fullmatch(path.name):
+            moved += files.move_aside(path, planned.folder / "forgotten") is not None
+    return moved
