@@ -4,8 +4,8 @@
     python -m benchmarks.results sisfall
 
 Raw data lie under $PI_SHARED_DATA, or `shared/data` beside the repository. Stores and runs lie in
-data/results, and the tables and figures beside the plan, in docs/results/NAME. Killed and called again it
-goes on. The commands that it runs are printed, and are what a user would type.
+data/results, and the tables and figures beside the plan, in docs/results/NAME. Killed and called
+again it goes on. The commands that it runs are printed, and are what a user would type.
 """
 
 from __future__ import annotations
