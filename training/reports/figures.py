@@ -23,6 +23,8 @@ ACROSS = 4
 """Panels side by side, at most."""
 MOST_NAMES = 20
 """Classes whose names fit beside a panel, and whose counts fit in its cells up to half of it."""
+LONGEST_NAME = 22
+"""Letters of a class name that fit beside a panel."""
 
 
 class Figure(NamedTuple):
@@ -193,13 +195,28 @@ def _cell_texts(axes: Any, shares: Any) -> None:
 
 
 def _class_ticks(axes: Any, class_names: Sequence[str]) -> None:
+    """Names along both axes; where some are long, numbers along x and short names along y."""
     if len(class_names) > MOST_NAMES:
         return
-    for axis, turned in ((axes.xaxis, 90), (axes.yaxis, 0)):
-        axis.set_ticks(range(len(class_names)), labels=names_of(class_names), rotation=turned)
+    names = names_of(class_names)
+    numbers = [str(number) for number in range(len(names))]
+    if max(map(len, names)) <= LONGEST_NAME:
+        labels = {"xaxis": names, "yaxis": names}
+    else:
+        short = [f"{k} {cut(name)}" for k, name in zip(numbers, names, strict=True)]
+        labels = {"xaxis": numbers, "yaxis": short}
+    turned = {"xaxis": 90, "yaxis": 0}
+    for name, texts in labels.items():
+        axis = getattr(axes, name)
+        axis.set_ticks(range(len(texts)), labels=texts, rotation=turned[name])
         for label in axis.get_ticklabels():
             label.set_parse_math(False)
             label.set_fontsize(6)
+
+
+def cut(name: str) -> str:
+    """A name that fits beside a panel; the number before it says which one it is."""
+    return name if len(name) <= LONGEST_NAME else name[: LONGEST_NAME - 1] + "…"
 
 
 def _class_colours(count: int) -> list[Any]:
