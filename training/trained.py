@@ -80,8 +80,8 @@ def write_trained(path: Path, trained: Trained) -> None:
     }
     state = trained.network.state_dict()
     tensors = {name: value.detach().cpu().contiguous() for name, value in state.items()}
-    text = json.dumps(document, ensure_ascii=False)
-    data = save(tensors, {METADATA: text, DIGEST: digest_of_file(tensors, text)})
+    document[DIGEST] = digest_of_file(tensors, _text(document))
+    data = save(tensors, {METADATA: _text(document)})  # of several texts the order would be drawn
     files.publish(path.absolute(), data, temporary=path.absolute().parent)
 
 
@@ -163,8 +163,7 @@ def _read(file: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """The description and the weights in a file. Raises UnsupportedFormat."""
     try:
         with safe_open(file, framework="pt") as opened:
-            metadata = opened.metadata() or {}
-            text = metadata.get(METADATA, "")
+            text = (opened.metadata() or {}).get(METADATA, "")
             tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
         document = json.loads(text)
         version = document["format_version"]
@@ -175,13 +174,17 @@ def _read(file: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         ) from error
     if version != FORMAT:
         raise UnsupportedFormat(f"{file}: format {version!r}, this release reads {FORMAT}")
-    found = digest_of_file(tensors, text)
-    if metadata.get(DIGEST, found) != found:  # older files have none
+    recorded = document.pop(DIGEST, None)  # older files have none
+    found = digest_of_file(tensors, _text(document))
+    if recorded not in (None, found):
         raise UnsupportedFormat(
-            f"{file} is damaged: its SHA-256 is {found}, and was {metadata[DIGEST]}; train the"
-            " network anew"
+            f"{file} is damaged: its SHA-256 is {found}, and was {recorded}; train the network anew"
         )
     return document, tensors
+
+
+def _text(document: Mapping[str, Any]) -> str:
+    return json.dumps(document, ensure_ascii=False)
 
 
 def check_same_classes(student: tuple[str, ...], teacher: Trained, name: str) -> None:

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from benchmarks.simulated import PHASES, WORK, planned_of
+import pytest
+
+from benchmarks.simulated import INVENTED, PHASES, WORK, planned_of
 from pi_cache.reader import open_store
 from pipeline.plan import choose_shard_samples, count_files
+from pipeline.sources.kinds import KINDS
 
 IMAGENET = 1_280_000
 ARRAYS, TABLES = 5, 2
 """images, status, points, offsets, inputs; and ids, labels."""
 
 
-def test_a_large_plan_goes_from_phase_to_phase(tmp_path: Path) -> None:
+def test_a_large_plan_goes_from_phase_to_phase(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(KINDS, "invented", INVENTED)
     samples = 20_000
     said = {name: WORK[name](tmp_path, samples) for name in PHASES}
     assert said["plan"] == "6 shards of 3336"

@@ -18,6 +18,7 @@ import os
 import random
 import signal
 import sys
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -106,6 +107,8 @@ def forked(*arguments: Any) -> bool:
         try:
             once(*arguments)
             code = 0
+        except BaseException:
+            traceback.print_exc()  # else nobody would know why
         finally:
             os._exit(code)
     _, status = os.waitpid(child, 0)

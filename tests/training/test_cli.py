@@ -146,7 +146,7 @@ def test_a_run_goes_on_and_says_what_it_is(work: Path, monkeypatch: pytest.Monke
     assert shown["method"]["weights"] == [0.9, 0.1]
     assert shown["teachers"] == ["runs/image", "runs/pi:last"] and shown["start"] == "runs/student"
     assert shown["samples"]["test"] == SAMPLES * 2 // 5
-    assert shown["provenance"]["command"].startswith("training ")
+    assert shown["provenance"]["command"].startswith("training")
     again = run("training show runs/image")
     assert "resnet-8" in again.stdout and again.stderr == ""
 
