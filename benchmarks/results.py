@@ -85,8 +85,11 @@ def sisfall() -> None:
 
 
 EXPERIMENTS: dict[str, tuple[Callable[[], None], Sequence[str]]] = {
-    "cifar10-jpeg": (cifar10_jpeg, ("--baseline", "student")),
-    "sisfall": (sisfall, ("--baseline", "student")),
+    "cifar10-jpeg": (
+        cifar10_jpeg,
+        ("--metric", "accuracy", "--metric", "nll", "--figure", "reliability"),
+    ),
+    "sisfall": (sisfall, ("--pairs", "folds", "--figure", "confusion")),
 }
 
 
@@ -100,7 +103,7 @@ def main(name: str, seeds: str | None) -> None:
     runs = DATA / "runs" / name
     fewer = () if seeds is None else ("--seeds", seeds)
     call("training", "repeat", RESULTS / f"{name}.toml", "--out", runs, *fewer)
-    call("training", "report", runs, *report, "--out", RESULTS / name)
+    call("training", "report", runs, "--baseline", "student", *report, "--out", RESULTS / name)
 
 
 if __name__ == "__main__":
