@@ -387,3 +387,12 @@ def test_a_join_with_arrays_of_ones_own(store: Path, tmp_path: Path) -> None:
         prepare_run(spec(store, **read))
     stale = prepare_run(spec(store, **read, allow_stale=True)).transform
     assert stale is not None and stale.record["extra"] == {"stale": ["Reverse"]}
+
+
+def test_ranks_augment_by_draws_of_their_own(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    given, seeds = spec(store, augment=("mixup",), allow_stale=True), []
+    for rank in ("0", "1"):
+        monkeypatch.setenv("RANK", rank)
+        transform = prepare_run(given).transform
+        seeds.append(transform.state_dict()["generator"])
+    assert not torch.equal(*seeds)

@@ -23,6 +23,7 @@ from training.commands.options import (
 from training.runs.execute import run
 from training.runs.settings import made_spec
 from training.runs.spec import RunSpec
+from training.trainer.ranks import own_rank
 
 
 @examples(
@@ -53,8 +54,10 @@ def fit(out: Path, as_json: bool, model: str | None, **options: Any) -> None:
 
 
 def train_and_print(spec: RunSpec, out: Path, as_json: bool) -> None:
-    """Train, and print what the run gave."""
+    """Train, and print what the run gave; of several ranks the first one prints."""
     result = run(spec, out, say=say, command=asked())
+    if own_rank() > 0:
+        return
     document = {"run": str(out), **result.to_dict()}
     if as_json:
         click.echo(json.dumps(document, ensure_ascii=False))

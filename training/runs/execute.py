@@ -22,9 +22,13 @@ from training.trained import ModelSpec
 from training.trainer.folder import differences
 from training.trainer.loop import Result, train
 from training.trainer.objectives import Distilled, Objective, Supervised
+from training.trainer.ranks import own_rank
 from training.views import View, fit_view, parse_terms
 
 Say = Callable[[str], None]
+
+RANK_BITS = 32
+"""Of a seed, above which the rank stands: each rank augments its samples by draws of its own."""
 
 
 def silent(text: str) -> None:
@@ -132,7 +136,7 @@ def prepare_run(spec: RunSpec, *, task: Task | None = None) -> Prepared:
             task,
             spec.augment,
             read,
-            seed=spec.config.seed,
+            seed=spec.config.seed + (own_rank() << RANK_BITS),
             device=device,
             allow_stale=spec.allow_stale,
         ),

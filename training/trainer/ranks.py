@@ -62,6 +62,11 @@ class Ranks:
             distributed.barrier()
 
 
+def own_rank() -> int:
+    """The number of this process among those that `torchrun` started; 0 for one alone."""
+    return int(os.environ.get("RANK", "0"))
+
+
 def join_ranks(device: torch.device) -> tuple[Ranks, torch.device]:
     """This process among those of `torchrun`, and its device: cuda is the one of its own rank.
 
