@@ -121,7 +121,7 @@ class Element:
 
     def _step(self) -> None:
         """Hand out shards, hear what workers say, and look at signals and the clock."""
-        if self.signal is not None and self.state == "done":
+        if self.signal is not None and not self.stopped:  # also where only its time was over
             self._stop()
         for worker in [worker for worker in self.workers if worker not in self.claims]:
             if self.state != "done" or (worker.ready and not self._hand(worker)):

@@ -41,6 +41,11 @@ def finish_plan(planned: Planned, say: Say, *, resubmit: int = 0) -> Finished:
         except UnfinishedStore as error:  # a record did not hold, and is gone now
             say(str(error))
             missing = missing_of(planned)
+            if not missing:
+                raise UnfinishedStore(
+                    f"{error}; none of them is of this plan: pipeline submit the same, which plans "
+                    "what is missing now"
+                ) from None
     hopeless = set(given_up_of(planned))
     if resubmit and set(missing) - hopeless:
         left = len(set(missing) - hopeless)

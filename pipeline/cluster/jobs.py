@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pi_cache import files
-from pi_cache.errors import CorruptStore, UnsupportedFormat
+from pi_cache.errors import AlreadyPublished, CorruptStore, UnsupportedFormat
 from pi_cache.ledger import now
 from pi_cache.manifest import Document
 from pipeline.claims import recorded_shards
@@ -61,8 +61,11 @@ def write_scripts(planned: Planned, round: Round) -> tuple[int, Path, Path]:
     number = 1
     while f"round-{number}.sh" in names:
         number += 1
-    array = planned.publish(f"round-{number}.sh", array_script(round).encode())
-    finish = planned.publish(f"round-{number}-finish.sh", finish_script(round).encode())
+    try:
+        array = planned.publish(f"round-{number}.sh", array_script(round).encode())
+        finish = planned.publish(f"round-{number}-finish.sh", finish_script(round).encode())
+    except AlreadyPublished:  # by another command at this moment
+        return write_scripts(planned, round)
     return number, array, finish
 
 
@@ -80,7 +83,15 @@ def submit_round(planned: Planned, round: Round) -> RoundRecord:
     record = RoundRecord(
         round=number, array=job, finish=after, elements=round.elements, created=now()
     )
-    planned.publish(f"jobs/{number:04d}.json", record.to_bytes())
+    return _publish_record(planned, record)
+
+
+def _publish_record(planned: Planned, record: RoundRecord) -> RoundRecord:
+    """The record, under the next number where another command has submitted at this moment."""
+    try:
+        planned.publish(f"jobs/{record.round:04d}.json", record.to_bytes())
+    except AlreadyPublished:
+        return _publish_record(planned, replace(record, round=record.round + 1))
     return record
 
 

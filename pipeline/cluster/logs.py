@@ -33,8 +33,16 @@ def log_lines(
     for path in _files(planned, element):
         if chosen is None or _job(path) in chosen or path.name.startswith("finish"):
             yield f"==> {path} <=="
-            text = files.read_bytes(path).decode(errors="replace")
-            yield from text.splitlines()[-lines:]
+            yield from _last(path, lines)
+
+
+def _last(path: Path, lines: int) -> list[str]:
+    """The last lines of a log, or why it cannot be read: the others still can."""
+    try:
+        text = files.read_bytes(path).decode(errors="replace")
+    except OSError as error:
+        return [f"(not read: {error})"]
+    return text.splitlines()[-lines:]
 
 
 def _files(planned: Planned, element: int | None) -> list[Path]:

@@ -9,10 +9,12 @@ import os
 import re
 import secrets
 import socket
+import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from pi_cache import files
@@ -155,13 +157,21 @@ def notes_of(planned: Planned) -> list[Seen]:
         if match := NOTE.fullmatch(path.name):
             place = (match[1], match[2])
             newest[place] = max(newest.get(place, (0, "")), (int(match[3]), path.name))
-    present = files.clock(folder) if newest else 0.0
+    present = _moment(folder) if newest else 0.0
     found = []
     for _, name in newest.values():
         with suppress(FileNotFoundError, CorruptStore, UnsupportedFormat):  # replaced just now
             note = ElementNote.from_bytes(files.read_bytes(folder / name))
             found.append(Seen(note, max(present - files.changed(folder / name), 0.0)))
     return sorted(found, key=lambda seen: (seen.note.part, seen.note.started))
+
+
+def _moment(folder: Path) -> float:
+    """Now, by the clock of the file system; by ours where we may only read: that may be skewed."""
+    try:
+        return files.clock(folder)
+    except OSError:
+        return time.time()
 
 
 def count_failures(planned: Planned) -> Counter[int]:

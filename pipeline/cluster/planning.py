@@ -75,7 +75,7 @@ def plan_jobs(wish: Wish, say: Say, *, dry: bool = False) -> Planned | None:
         spec=spec.to_document(),
         table=wish.source.table_digest(),
         samples=len(wish.source),
-        shard_samples=planned.shard_samples,
+        shard_samples=planned.shard_samples if begun is None else begun.layout.shard_samples,
         shards=runs_of(shards),
         donor="" if donor is None else donor.name,
         dataset_max=dataset_max,
@@ -83,6 +83,7 @@ def plan_jobs(wish: Wish, say: Say, *, dry: bool = False) -> Planned | None:
         settings=wish.settings.to_dict(),
         cost=_cost(planned, wish.opening, reading),
         created=now(),
+        retry=wish.options.retry,
     )
     if dry:
         return Planned(wish.root.absolute() / PLANS / f"{spec.key[:SHOWN]}-000000", plan)

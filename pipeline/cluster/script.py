@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+import re
 import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from pi_cache.errors import InvalidSpec
 from pipeline.cluster.settings import MOST_ELEMENTS, Settings, time_seconds, time_text
 from pipeline.cluster.workplan import WorkPlan
 
@@ -90,7 +92,7 @@ def array_script(round: Round) -> str:
     """The script of the array: each element runs `pipeline work`."""
     seconds = time_seconds(round.time) - round.warning
     lines = [
-        f"--job-name={_name(round)}",
+        f"--job-name={_quoted(_name(round))}",
         f"--array={round.array}",
         f"--time={round.time}",
         f"--cpus-per-task={round.settings.cpus}",
@@ -111,7 +113,7 @@ def finish_script(round: Round) -> str:
     hashed = plan.samples * cost["stored"] / HASHED
     seconds = max(FINISHING, SLACK * (cost["reading"] + cost["opening"] + hashed))
     lines = [
-        f"--job-name={_name(round)}-finish",
+        f"--job-name={_quoted(_name(round) + '-finish')}",
         f"--time={time_text(seconds)}",
         "--cpus-per-task=1",
         f"--mem={math.ceil((FINISHING_MEMORY + TABLE_MEMORY * plan.samples) / 2**20)}M",
@@ -128,8 +130,22 @@ def _name(round: Round) -> str:
 
 
 def _output(round: Round, name: str) -> str:
-    """Where a job writes what it says; a percent sign of the path is written twice."""
-    return f'--output="{str(round.folder / "logs").replace("%", "%%")}/{name}.out"'
+    """Where a job writes what it says; a percent sign of the path is written twice.
+
+    Raises InvalidSpec where SLURM could write nothing there, and the job would just fail.
+    """
+    folder = str(round.folder / "logs").replace("%", "%%")
+    if re.search(r"[\\\n]", folder):
+        raise InvalidSpec(
+            f"SLURM takes no backslash and no line break in the path of a log, got {folder!r}; "
+            "use another --cache"
+        )
+    return f"--output={_quoted(f'{folder}/{name}.out')}"
+
+
+def _quoted(text: str) -> str:
+    """A text as `#SBATCH` reads it."""
+    return '"' + text.replace('"', r"\"") + '"'
 
 
 def _command(round: Round, command: str) -> list[str]:

@@ -72,6 +72,8 @@ class Settings:
         wrong = [f"{text!r} is more than a word" for text in texts if _is_odd(text)]
         if isinstance(self.time, str) and not TIME.fullmatch(self.time):
             wrong.append(f"time must be written as SLURM does, such as 01:30:00, got {self.time!r}")
+        elif isinstance(self.time, str) and time_seconds(self.time) < 60:
+            wrong.append(f"time must be at least a minute, got {self.time!r}")
         least = {"cpus": 1, "array_limit": 1, "elements": 1, "rounds": 0}
         for name, low in least.items():
             value = getattr(self, name)

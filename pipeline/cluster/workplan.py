@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from pi_cache import files
 from pi_cache.catalogue import KEY_LENGTH, unique
-from pi_cache.errors import CorruptStore, PiCacheError, SourceError, UnsupportedFormat
+from pi_cache.errors import CorruptStore, InvalidSpec, PiCacheError, SourceError, UnsupportedFormat
 from pi_cache.ledger import Build, open_build
 from pi_cache.manifest import Document
 from pi_cache.root import STORES
@@ -44,7 +44,7 @@ class WorkPlan(Document):
     of the samples. shards: those that were missing, as runs (start, stop). donor: key of a store
     with the same diagrams, "" for none. settings: see `pipeline.cluster.settings`. cost: measured
     `seconds` of a sample on one core, `opening` seconds of the source, `reading` seconds of all its
-    bytes, `memory` bytes of a worker.
+    bytes, `memory` bytes of a worker. retry: as in `pipeline.shard.ShardTask`.
     """
 
     what = "plan of jobs"
@@ -60,6 +60,7 @@ class WorkPlan(Document):
     settings: Mapping[str, Any]
     cost: Mapping[str, float]
     created: str
+    retry: bool = False
 
     @classmethod
     def _parse(cls, content: dict[str, Any]) -> dict[str, Any]:
@@ -120,8 +121,20 @@ class Planned:
         return self.root / STORES / str(self.plan.spec["key"])
 
     def build(self) -> Build:
-        """The store as it was begun. Raises StoreNotFound, CorruptStore."""
-        return open_build(self.store())
+        """The store as it was begun. Raises StoreNotFound, CorruptStore.
+
+        And InvalidSpec where it was removed, and begun again with other shards.
+        """
+        build, plan = open_build(self.store()), self.plan
+        if (build.blueprint.samples, build.layout.shard_samples) != (
+            plan.samples, plan.shard_samples,
+        ):  # fmt: skip
+            raise InvalidSpec(
+                f"{self.store()} was begun again since {self.folder.name} was planned, with "
+                f"{build.layout.shard_samples} samples a shard and not {plan.shard_samples}; "
+                "submit the same again to plan anew"
+            )
+        return build
 
     def source(self, say: Callable[[str], None]) -> Source:
         """The samples, opened where they were when the plan was made. Raises SourceError."""
@@ -148,6 +161,7 @@ class Planned:
             self.root / STORES / plan.donor if plan.donor else None,
             plan.dataset_max,
             plan.time_limit,
+            plan.retry,
         )
 
     def check(self, source: Source) -> None:

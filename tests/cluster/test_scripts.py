@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 
 from pi_cache.errors import InvalidSpec
 from pi_cache.ledger import now
+from pipeline.cluster.jobs import rounds_of, submit_round
 from pipeline.cluster.script import Round, array_script, finish_script
 from pipeline.cluster.settings import (
     MOST_ELEMENTS,
@@ -21,7 +23,7 @@ from pipeline.cluster.settings import (
     time_text,
 )
 from pipeline.cluster.slurm import BatchFailed, job_states, submit
-from pipeline.cluster.workplan import WorkPlan
+from pipeline.cluster.workplan import Planned, WorkPlan
 from tests.cluster.jobs_of_digits import Trial, invoke
 
 COST = {"seconds": 0.01, "stored": 4000.0, "memory": 4e8, "opening": 2.0, "reading": 3.0}
@@ -138,6 +140,7 @@ def test_options_win_over_a_profile_and_lines_are_joined(tmp_path: Path) -> None
         ("cpus = 0", "cpus must be at least 1, got 0"),
         ('cpus = "4"', "cpus must be a whole number, got '4'"),
         ("elements = 1001", "elements must be at most 1,000, got 1,001"),
+        ('time = "0"', "time must be at least a minute, got '0'"),
         ('time = "soon"', "time must be written as SLURM does, such as 01:30:00, got 'soon'"),
         ('partition = "a\\nrm"', "'a\\\\nrm' is more than a word"),
         ("setup = [1]", "setup must be lines of text"),
@@ -193,3 +196,25 @@ def test_without_slurm_the_plan_is_kept_and_the_way_out_told(
     with pytest.raises(BatchFailed, match=r"see `pipeline submit --plan-only` for other"):
         invoke(*trial.words())
     assert len(list(trial.root.glob("plans/*/plan.json"))) == 1
+
+
+def test_of_two_rounds_that_are_submitted_at_once_both_are_recorded(
+    sbatch: Path, tmp_path: Path
+) -> None:
+    planned = Planned(tmp_path / "plans" / "mine", round_of().plan)
+    sbatch.write_text("#!/bin/sh\necho 77\n")
+    first = submit_round(planned, round_of())
+    (planned.folder / "round-1.sh").unlink()  # as it looked to the other one when it began
+    sbatch.write_text("#!/bin/sh\necho 78\n")
+    second = submit_round(planned, round_of())
+    assert rounds_of(planned) == [first, second]
+    assert [(each.round, each.array) for each in (first, second)] == [(1, "77"), (2, "78")]
+
+
+def test_names_in_sbatch_lines_are_quoted() -> None:
+    round = replace(round_of(), folder=Path('/a "b" c/plans/my plan'))
+    lines = array_script(round).splitlines()
+    assert '#SBATCH --job-name="pi-my plan"' in lines
+    assert r'#SBATCH --output="/a \"b\" c/plans/my plan/logs/%A_%a.out"' in lines
+    with pytest.raises(InvalidSpec, match="SLURM takes no backslash and no line break in the path"):
+        array_script(replace(round, folder=Path("/a\\b/plans/mine")))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pi_cache import files
 from pi_cache.errors import CorruptStore, InvalidSpec, SourceError, UnfinishedStore
 from pi_cache.reader import open_store
 from pipeline.claims import claims_of
@@ -39,7 +41,7 @@ from pipeline.cluster.workplan import (
     read_plan,
     runs_of,
 )
-from tests.cluster.jobs_of_digits import SHARDS, Trial, invoke, serial_digest
+from tests.cluster.jobs_of_digits import SHARD, SHARDS, Trial, invoke, serial_digest
 from tests.cluster.slurm_lab import wait_for
 
 PATIENCE = 60.0
@@ -303,3 +305,66 @@ def test_work_is_refused_in_words(tmp_path: Path) -> None:
         )  # fmt: skip
         assert done.returncode in (1, 2) and message in done.stderr
         assert "Traceback" not in done.stderr
+
+
+def test_a_signal_counts_where_the_time_is_over_too(tmp_path: Path) -> None:
+    """One worker may still be at a shard when another one has no time for the next."""
+    planned = Trial(tmp_path).plan()
+    said: list[str] = []
+    found = Element(planned, Work(part=1, parts=1, workers=2), said.append)
+    found.state, found.signal = "out of time", signal.SIGTERM
+    found._step()
+    assert found.state == "stopped" and found.stopped
+    assert said == ["SIGTERM came: no more shards are taken"]
+
+
+def test_a_plan_for_what_is_tried_again_says_so(tmp_path: Path) -> None:
+    trial = Trial(tmp_path)
+    planned = read_plan(Path(invoke(*trial.words(), "--retry", "--plan-only")["plan"]))
+    assert planned.task(planned.build(), planned.source(print), 0).retry
+    planned = trial.plan()
+    assert not planned.task(planned.build(), planned.source(print), 0).retry
+
+
+def test_shards_that_are_missing_beside_those_of_the_plan_are_planned_anew(tmp_path: Path) -> None:
+    trial = Trial(tmp_path)
+    first = trial.plan()
+    Element(first, Work(part=1, parts=1), print).run()
+    (first.store() / "ledger" / "000003.json").unlink()
+    second = trial.plan()
+    (first.store() / "ledger" / "000007.json").unlink()
+    Element(second, Work(part=1, parts=1), print).run()
+    with pytest.raises(UnfinishedStore, match=r"none of them is of this plan: pipeline submit"):
+        finish_plan(second, print, resubmit=1)
+
+
+def test_a_store_that_was_begun_again_with_other_shards_is_of_another_plan(tmp_path: Path) -> None:
+    trial = Trial(tmp_path)
+    planned = trial.plan()
+    shutil.rmtree(planned.store())
+    words = [word if word != str(SHARD) else "16" for word in trial.words()]
+    newer = read_plan(Path(invoke(*words, "--plan-only")["plan"]))
+    assert newer.plan.shard_samples == 16 and newer.build().shards == 6
+    with pytest.raises(InvalidSpec, match="with 16 samples a shard and not 8; submit the same"):
+        planned.build()
+
+
+def test_a_log_that_cannot_be_read_hides_no_other(tmp_path: Path) -> None:
+    planned = Trial(tmp_path).plan()
+    (planned.logs / "5_1.out").mkdir()
+    (planned.logs / "5_2.out").write_text("all is well\n")
+    lines = list(log_lines(planned, failed=False, element=None))
+    assert lines[1].startswith("(not read: ") and lines[3] == "all is well"
+
+
+def test_who_may_only_read_is_told_the_status(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    planned = Trial(tmp_path).plan()
+    Notebook(planned, 1, 1).write(working=(4,))
+
+    def refused(folder: Path) -> float:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(files, "clock", refused)
+    assert status_of(planned).running == [4]
