@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from pi_cache import files
 from pi_cache.errors import InvalidSpec, UnsupportedFormat
+from training.devices import refusing
 from training.digests import digest_of_file
 from training.models.catalogue import PI_NETS, build, build_pi_net
 from training.views import View
@@ -131,13 +132,8 @@ def _check_fits(trained: Trained) -> None:
 
 def _move(network: nn.Module, device: str | torch.device) -> None:
     """Put a network on a device. Raises InvalidSpec where torch cannot."""
-    try:
+    with refusing(f"no network can be put on device {str(device)!r} here"):
         network.to(device)
-    except (AssertionError, RuntimeError) as error:
-        raise InvalidSpec(
-            f"no network can be put on device {str(device)!r} here"
-            f" ({str(error).splitlines()[0]:.120}); cpu always works"
-        ) from error
 
 
 def find_trained(path: str | Path) -> Path:

@@ -7,6 +7,7 @@ import torch
 from numpy.typing import NDArray
 
 from pi_cache.errors import InvalidSpec
+from training.devices import refusing
 from training.trained import ModelSpec
 from training.trainer.objectives import Objective
 from training.trainer.sides import Sides, measured_side
@@ -80,10 +81,5 @@ def check_model(objective: Objective, sides: Sides, model: ModelSpec) -> None:
 
 def check_device(device: torch.device) -> None:
     """Raise InvalidSpec where torch has no such device."""
-    try:
+    with refusing(f"device {str(device)!r} cannot be used here"):
         torch.empty(0, device=device)
-    except (AssertionError, RuntimeError) as error:
-        raise InvalidSpec(
-            f"device {str(device)!r} cannot be used here ({str(error).splitlines()[0]:.120}); cpu"
-            " always works"
-        ) from error
