@@ -15,7 +15,7 @@ from pathlib import Path
 import click
 
 from pipeline.build import BuildReport, build
-from pipeline.prepare import Options
+from pipeline.buildoptions import Options
 from pipeline.recipes import find_recipe
 from pipeline.sources import open_source
 from tests.shared import shared_data

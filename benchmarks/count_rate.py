@@ -19,8 +19,8 @@ import numpy as np
 
 from pi_cache.specs import DiagramSpec, ImageSpec
 from pipeline.build import build
+from pipeline.buildoptions import Options
 from pipeline.kernels.extent import extent
-from pipeline.prepare import Options
 from pipeline.recipes import find_recipe
 from pipeline.sources.arrays import from_arrays
 

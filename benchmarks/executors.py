@@ -25,8 +25,9 @@ import numpy as np
 from benchmarks.machine import heading
 from pi_cache.specs import DiagramSpec, ImageSpec, StoreSpec
 from pipeline.build import build
+from pipeline.buildoptions import Options
 from pipeline.executors import EXECUTORS
-from pipeline.prepare import Options, measure
+from pipeline.measuring import measure
 from pipeline.sources.arrays import from_arrays
 from pipeline.sources.base import Source
 

@@ -23,8 +23,9 @@ from benchmarks.build_rate import unpack_photographs
 from benchmarks.machine import duration, heading
 from pi_cache.specs import DiagramSpec, ImageSpec, StoreSpec
 from pipeline.build import build
+from pipeline.buildoptions import Options
 from pipeline.plan import Plan
-from pipeline.prepare import Options, make_plan
+from pipeline.planning import make_plan
 from pipeline.recipes import find_recipe
 from pipeline.sources import open_source
 from pipeline.sources.arrays import from_arrays

@@ -28,12 +28,12 @@ import numpy as np
 from benchmarks.machine import heading
 from pi_cache.ledger import Build, record_of, write_files
 from pi_cache.specs import DiagramSpec, ImageSpec
+from pipeline.buildoptions import Options
 from pipeline.cluster.finishing import finish_plan
 from pipeline.cluster.planning import Wish, plan_jobs
 from pipeline.cluster.settings import Settings
 from pipeline.cluster.status import status_of
 from pipeline.cluster.workplan import Planned, find_plan
-from pipeline.prepare import Options
 from pipeline.shard import build_shard
 from pipeline.sources.base import Source
 from pipeline.sources.kinds import KINDS, Kind

@@ -31,9 +31,10 @@ from pi_cache.reader import Store, open_store
 from pi_cache.sampling.folds import leave_one_group_out
 from pi_cache.specs import ImageSpec, StoreSpec
 from pipeline.build import BuildReport, build
+from pipeline.buildoptions import Options
 from pipeline.images import render
 from pipeline.plan import Plan
-from pipeline.prepare import Options, make_plan
+from pipeline.planning import make_plan
 from pipeline.recipes import find_recipe
 from pipeline.sources import open_source
 from pipeline.sources.base import Source

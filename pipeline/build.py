@@ -27,20 +27,14 @@ from pi_cache.manifest import StoreManifest, merged
 from pi_cache.reader import Store, open_store
 from pi_cache.root import check_root
 from pi_cache.specs import RETRIED, DiagramSpec, GramianSpec, ImageSpec, Status, StoreSpec
+from pipeline.buildoptions import Options, Say, choose_executor
+from pipeline.cutting import differing_layout, raw_image
 from pipeline.engines import ENGINES, engine_of
 from pipeline.executors import EXECUTORS, single_threaded
+from pipeline.measuring import measure
 from pipeline.plan import Cost
-from pipeline.prepare import (
-    Options,
-    Say,
-    check_size,
-    choose_executor,
-    differing_layout,
-    find_begun,
-    measure,
-    prepare,
-    raw_image,
-)
+from pipeline.planning import check_size
+from pipeline.prepare import find_begun, prepare
 from pipeline.recipes import recorded_name
 from pipeline.rescue import rescue_shard
 from pipeline.shard import (

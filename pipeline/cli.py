@@ -34,7 +34,7 @@ from pipeline.options import (
 from pipeline.printed import print_plan, root_hint, say_drawn, summary_lines, terminal_width
 
 if TYPE_CHECKING:
-    from pipeline.prepare import Options
+    from pipeline.buildoptions import Options
     from pipeline.request import Request
     from pipeline.sources.base import Source
 
@@ -158,7 +158,7 @@ def _built(data: Source, request: Request, how: Options, root: Path) -> dict[str
 def plan(source: str | None, cache: Path | None, as_json: bool, **options: Any) -> None:
     """Say what build-pis would do with the same options: build nothing, write nothing."""
     from pipeline.build import expected_losses, find_finished
-    from pipeline.prepare import make_plan
+    from pipeline.planning import make_plan
 
     root = catalogue.parse_root(cache)
     data, request, how = opened(source, options, _say, root)

@@ -15,7 +15,7 @@ from pipeline.diagrams import Diagrams, compute_diagrams
 from pipeline.engines import ENGINES, holds_single, installed, missing
 from pipeline.engines.interrupt import interrupted
 from pipeline.fields import Fields, finite_fields
-from pipeline.prepare import start_engine
+from pipeline.measuring import start_engine
 from pipeline.sources.base import Samples, Source, read_samples
 from pipeline.statistics import USABLE
 

@@ -29,7 +29,7 @@ from pi_cache.specs import (
 
 if TYPE_CHECKING:
     from pi_cache.specs import DiagramSpec
-    from pipeline.prepare import Options
+    from pipeline.buildoptions import Options
     from pipeline.request import Request, Wanted
     from pipeline.sources.base import Source
 
@@ -253,8 +253,9 @@ def opened(
 
     root: of the cache in which the store of `--like` is looked for.
     """
-    from pipeline.prepare import Options, largest_magnitude
+    from pipeline.buildoptions import Options
     from pipeline.request import resolve
+    from pipeline.scales import largest_magnitude
 
     saved = saved_request(given["spec_file"], given.get("like"), root, source=source)
     asked = {name: given.get(name) for name in EMBEDDING}

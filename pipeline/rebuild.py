@@ -24,9 +24,10 @@ from pi_cache.root import STORES
 from pi_cache.sampling.samples import listed
 from pi_cache.specs import StoreSpec
 from pipeline.build import build_spec, versions_of
+from pipeline.buildoptions import Options
+from pipeline.cutting import table_of
 from pipeline.executors import run_as_needed
 from pipeline.lostshard import COMPUTED, Mended, MendTask, mend_shard, ways_of
-from pipeline.prepare import Options, table_of
 from pipeline.progress import Progress
 from pipeline.recompute import recompute as recompute
 from pipeline.sources.base import Source

@@ -22,7 +22,7 @@ from pi_cache.reader import Check, Store, open_store
 from pi_cache.sampling.samples import listed
 from pi_cache.specs import RETRIED, Status
 from pipeline.executors import run_as_needed, single_threaded
-from pipeline.prepare import joined
+from pipeline.measuring import joined
 from pipeline.progress import Progress
 from pipeline.shard import Clock, ShardTask, columns_from, warm
 from pipeline.sources.base import Source, read_samples

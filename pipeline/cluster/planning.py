@@ -14,11 +14,14 @@ from pi_cache.ledger import missing_shards, now
 from pi_cache.root import STORES
 from pi_cache.specs import DiagramSpec, ImageSpec, StoreSpec
 from pipeline.build import find_finished, lost, take_back_unwanted
+from pipeline.buildoptions import Options
 from pipeline.claims import recorded_shards
 from pipeline.cluster.settings import Settings
 from pipeline.cluster.workplan import PLANS, SHOWN, Planned, WorkPlan, publish_plan, runs_of
+from pipeline.cutting import raw_image
 from pipeline.plan import Plan
-from pipeline.prepare import Options, find_begun, make_plan, prepare, raw_image
+from pipeline.planning import make_plan
+from pipeline.prepare import find_begun, prepare
 from pipeline.recipes import recorded_name
 from pipeline.sources.base import Source
 

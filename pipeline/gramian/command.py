@@ -27,7 +27,7 @@ from pipeline.options import (
 from pipeline.printed import print_plan, root_hint, say_drawn, summary_lines, terminal_width
 
 if TYPE_CHECKING:
-    from pipeline.prepare import Options
+    from pipeline.buildoptions import Options
     from pipeline.request import GramianRequest
     from pipeline.sources.base import Source
 
@@ -97,7 +97,7 @@ def _opened(
     source: str | None, given: dict[str, Any], root: Path
 ) -> tuple[Source, GramianRequest, Options]:
     """The source, the request and the build options that a command line means."""
-    from pipeline.prepare import Options
+    from pipeline.buildoptions import Options
     from pipeline.request import resolve_gramian
 
     saved = saved_request(given["spec_file"], given["like"], root, source=source)
@@ -113,7 +113,7 @@ def _plan(
     data: Source, request: GramianRequest, how: Options, root: Path, *, as_json: bool
 ) -> None:
     from pipeline.build import find_finished, gramian_store
-    from pipeline.prepare import make_plan
+    from pipeline.planning import make_plan
 
     spec = gramian_store(data, request.gramian)
     found = find_finished(root, spec) is not None

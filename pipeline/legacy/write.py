@@ -14,11 +14,12 @@ from pi_cache.layout import Column, Layout, imported_columns
 from pi_cache.ledger import Build, missing_shards, write_shard
 from pi_cache.shards import encode
 from pi_cache.specs import Status, StoreSpec
+from pipeline.cutting import table_of
 from pipeline.growth import growth_of
 from pipeline.legacy.audit import Audit
 from pipeline.legacy.found import Found
 from pipeline.plan import Cost, choose_shard_samples, spread
-from pipeline.prepare import find_begun, table_of
+from pipeline.prepare import find_begun
 from pipeline.shard import PROBLEMS_KEPT
 from pipeline.sources.base import Samples, Source, read_samples
 from pipeline.statistics import USABLE

@@ -15,9 +15,9 @@ from typing import Any
 from click.testing import CliRunner
 
 from pipeline.build import build
+from pipeline.buildoptions import Options
 from pipeline.cli import cli
 from pipeline.cluster.workplan import Planned, read_plan
-from pipeline.prepare import Options
 from pipeline.recipes import find_recipe
 from pipeline.sources import open_source
 

@@ -18,8 +18,8 @@ from pi_cache.integrity.verification import verify
 from pi_cache.reader import open_store
 from pi_cache.specs import DiagramSpec, ImageSpec, Status
 from pipeline.build import BuildReport, build
+from pipeline.buildoptions import Options
 from pipeline.executors import submission
-from pipeline.prepare import Options
 from pipeline.sources.base import Source
 from tests.cluster.hard_source import SHARD, hard_source, marks_of, newest
 

@@ -11,9 +11,9 @@ import pytest
 from pi_cache.reader import open_store
 from pi_cache.specs import DiagramSpec, ImageSpec, Status
 from pipeline.build import build
+from pipeline.buildoptions import Options
 from pipeline.executors import WorkersLost, run_joblib
 from pipeline.executors.alone import Alone, ProcessDied, call_alone, memory_limit
-from pipeline.prepare import Options
 from tests.cluster.hard_source import SHARD, exits, exits_once, hard_source, hoards, marks_of
 
 IMAGE = ImageSpec(pixels=8, sigma=0.2, birth_range=(-3, 3), persistence_range=(0, 5))

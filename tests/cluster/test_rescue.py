@@ -15,9 +15,10 @@ from pi_cache.ledger import finish
 from pi_cache.reader import open_store
 from pi_cache.specs import DiagramSpec, ImageSpec, Status, StoreSpec
 from pipeline import rescue
+from pipeline.buildoptions import Options
 from pipeline.executors import WorkersLost
 from pipeline.executors.alone import ProcessDied, memory_limit
-from pipeline.prepare import Options, prepare
+from pipeline.prepare import prepare
 from pipeline.rescue import Sparing, rescue_shard, spared
 from pipeline.shard import ShardTask, build_shard
 from pipeline.sources.base import Source, read_samples

@@ -11,7 +11,7 @@ import numpy as np
 from pi_cache.errors import PiCacheError
 from pi_cache.specs import DiagramSpec, ImageSpec, StoreSpec
 from pipeline.build import build as build_pis
-from pipeline.prepare import Options
+from pipeline.buildoptions import Options
 from pipeline.shard import warm
 from pipeline.sources.arrays import from_arrays
 

@@ -18,7 +18,7 @@ from pi_cache.ledger import finish, missing_shards
 from pi_cache.manifest import StoreManifest
 from pi_cache.specs import DiagramSpec, ImageSpec
 from pipeline.build import build
-from pipeline.prepare import Options
+from pipeline.buildoptions import Options
 from pipeline.sources.arrays import from_arrays
 from tests.pi_cache.made import begin_store, fill_store, make_columns, make_spec, make_store
 

@@ -28,10 +28,12 @@ from pi_cache.reader import open_store
 from pi_cache.specs import DiagramSpec, ImageSpec, Status, StoreSpec
 from pipeline import shard as shard_module
 from pipeline.build import BuildReport, build, expected_losses
+from pipeline.buildoptions import Options
 from pipeline.diagrams import compute_diagrams
 from pipeline.fields import Fields
+from pipeline.measuring import measure
 from pipeline.plan import choose_shard_samples, shard_ranges, spread
-from pipeline.prepare import Options, make_plan, measure
+from pipeline.planning import make_plan
 from pipeline.shard import ShardTask
 from pipeline.sources import open_source
 from pipeline.sources.arrays import from_arrays
@@ -91,7 +93,7 @@ import sys
 from pathlib import Path
 from pi_cache.specs import DiagramSpec, ImageSpec
 from pipeline.build import build
-from pipeline.prepare import Options
+from pipeline.buildoptions import Options
 from pipeline.sources import open_source
 import pipeline.build, time
 fast = pipeline.build.build_shard

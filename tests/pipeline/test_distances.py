@@ -12,8 +12,8 @@ from pi_cache.errors import InvalidSpec, SourceError
 from pi_cache.reader import open_store
 from pi_cache.specs import DiagramSpec, ImageSpec, Status, StoreSpec
 from pipeline.build import build
+from pipeline.buildoptions import Options
 from pipeline.engines.common import lengths
-from pipeline.prepare import Options
 from pipeline.sources import read_samples
 from pipeline.sources.arrays import from_arrays
 from tests.pipeline.test_cli import run, run_json

@@ -11,11 +11,11 @@ from pi_cache.errors import EngineNotInstalled, InvalidSpec, SampleError
 from pi_cache.reader import open_store
 from pi_cache.specs import METRICS, DiagramSpec, ImageSpec, SourceSpec, Status, StoreSpec
 from pipeline.build import build
+from pipeline.buildoptions import Options
 from pipeline.diagrams import Diagrams, compute_diagrams, tiny_fields
 from pipeline.engines import ENGINES, installed, missing
 from pipeline.engines.common import lengths
 from pipeline.fields import Fields, delay_embedding, image_clouds
-from pipeline.prepare import Options
 from pipeline.request import resolve
 from pipeline.sources import open_source
 

@@ -23,9 +23,10 @@ from pi_cache.sampling.windows import Window
 from pi_cache.specs import DiagramSpec, GramianSpec, ImageSpec, Status, StoreSpec
 from pi_cache.store import open_zarr
 from pipeline.build import BuildReport, build, build_gramian, gramian_store
+from pipeline.buildoptions import Options
 from pipeline.gramian.fields import gramian_fields
 from pipeline.gramian.report import describe, explain_sample, facts_of, warnings_of
-from pipeline.prepare import Options, make_plan
+from pipeline.planning import make_plan
 from pipeline.recompute import recompute
 from pipeline.request import resolve, resolve_gramian
 from pipeline.sources import open_source

@@ -20,8 +20,11 @@ from pi_cache.ledger import open_build
 from pi_cache.specs import DiagramSpec, ImageSpec, StoreSpec
 from pipeline import prepare as prepare_module
 from pipeline.build import build
+from pipeline.buildoptions import Options
+from pipeline.cutting import choose_layout, raw_image, store_columns
 from pipeline.growth import Growth, growth_of
-from pipeline.prepare import Options, make_plan, measure, raw_image, store_columns
+from pipeline.measuring import measure
+from pipeline.planning import make_plan
 from pipeline.sources import open_source
 from pipeline.sources.base import Source
 from tests.faults.struck import installed
@@ -52,7 +55,7 @@ def growth(source: Source, image: ImageSpec = IMAGE, **given: Any) -> Growth:
     how = options()
     spec = spec_of(source, image)
     columns = store_columns(source, spec, with_inputs=True)
-    layout = prepare_module.choose_layout(source, spec, None, how)
+    layout = choose_layout(source, spec, None, how)
     return growth_of(source, columns, layout, **{"before": None, **given})
 
 
@@ -126,7 +129,7 @@ def test_mapped_images_count_whole(digits: Source, tmp_path: Path) -> None:
     donor, spec = built(digits, tmp_path), spec_of(digits, IMAGE.replace(sigma=0.2))
     how = options(mapped=True)
     columns = store_columns(digits, spec, with_inputs=True)
-    layout = prepare_module.choose_layout(digits, spec, None, how)
+    layout = choose_layout(digits, spec, None, how)
     estimate = growth_of(digits, columns, layout, before=None, donor=donor).need()
     path = built(digits, tmp_path, spec.image, mapped=True)
     assert 0.8 < estimate.bytes / taken(path).bytes < 1.4

@@ -18,11 +18,11 @@ from pi_cache.errors import SampleError
 from pi_cache.reader import open_store
 from pi_cache.specs import DiagramSpec, ImageSpec, Status
 from pipeline.build import build
+from pipeline.buildoptions import Options
 from pipeline.diagrams import compute_diagrams
 from pipeline.engines import installed, isolated, native
 from pipeline.engines.watchdog import watched
 from pipeline.fields import Fields
-from pipeline.prepare import Options
 from pipeline.shard import Clock, diagrams_of
 from pipeline.sources.arrays import from_arrays
 from pipeline.sources.base import Samples

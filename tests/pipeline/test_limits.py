@@ -12,8 +12,9 @@ import pytest
 from pi_cache.errors import InvalidSpec, SampleError
 from pi_cache.reader import open_store
 from pi_cache.specs import METRICS, DiagramSpec, ImageSpec, Status, StoreSpec
-from pipeline import engines, prepare
+from pipeline import engines, measuring
 from pipeline.build import build
+from pipeline.buildoptions import Options
 from pipeline.diagrams import compute_diagrams
 from pipeline.engines import ENGINES, installed
 from pipeline.engines.common import lengths
@@ -27,8 +28,9 @@ from pipeline.engines.limits import (
     refusal,
 )
 from pipeline.fields import Fields
+from pipeline.measuring import expectations, measure
 from pipeline.plan import CHILD_MEMORY, Plan
-from pipeline.prepare import Options, expectations, make_plan, measure
+from pipeline.planning import make_plan
 from pipeline.sources import open_source
 from pipeline.sources.arrays import from_arrays
 from pipeline.sources.base import Source
@@ -142,10 +144,10 @@ def test_a_tiny_time_limit_costs_samples_and_not_the_plan(rng: np.random.Generat
 def test_measuring_has_a_limit_of_its_own(
     monkeypatch: pytest.MonkeyPatch, rng: np.random.Generator
 ) -> None:
-    monkeypatch.setattr(prepare, "MEASURING_LIMIT", 0.3)
-    monkeypatch.setattr(prepare, "ANNOUNCED", 0.2)
+    monkeypatch.setattr(measuring, "MEASURING_LIMIT", 0.3)
+    monkeypatch.setattr(measuring, "ANNOUNCED", 0.2)
     monkeypatch.setattr("pipeline.diagrams.module_of", lambda engine: fake_engine)
-    monkeypatch.setattr(prepare, "start_engine", lambda spec, limit: None)
+    monkeypatch.setattr(measuring, "start_engine", lambda spec, limit: None)
     images = rng.random((2, 4, 4, 1)) + 10
     images[0, 0, 0, 0] = ENDLESS
     source = from_arrays(images)

@@ -27,7 +27,7 @@ from pi_cache.shards import decode, encode
 from pi_cache.specs import DiagramSpec, ImageSpec, Status
 from pipeline import lostshard
 from pipeline.build import build
-from pipeline.prepare import Options
+from pipeline.buildoptions import Options
 from pipeline.rebuild import recompute
 from pipeline.recompute import choose, steps_between
 from pipeline.sources import open_source

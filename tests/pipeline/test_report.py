@@ -18,9 +18,9 @@ from pi_cache.commands.options import CONTEXT
 from pi_cache.reader import Store, open_store
 from pi_cache.specs import DiagramSpec, ImageSpec
 from pipeline.build import build
+from pipeline.buildoptions import Options
 from pipeline.cli import cli
 from pipeline.images import in_window, select
-from pipeline.prepare import Options
 from pipeline.recipes import RECIPES, describe_diagram
 from pipeline.reports.coverage import coverage, warnings_of
 from pipeline.reports.explain import class_lines, classes_of, explain_sample, explanation_lines

@@ -15,7 +15,7 @@ from pi_cache.reader import Store, open_store
 from pi_cache.sampling.windows import Window
 from pi_cache.specs import DiagramSpec, ImageSpec
 from pipeline.build import build
-from pipeline.prepare import Options
+from pipeline.buildoptions import Options
 from pipeline.recipes import RECIPES
 from pipeline.reports.coverage import (
     channel_coverage,

@@ -19,10 +19,10 @@ from pi_cache.manifest import merged
 from pi_cache.reader import open_store
 from pi_cache.specs import DiagramSpec, ImageSpec
 from pipeline.build import build
+from pipeline.buildoptions import Options
 from pipeline.fields import make_fields
 from pipeline.images import select
 from pipeline.kernels.extent import extent
-from pipeline.prepare import Options
 from pipeline.sources.arrays import from_arrays
 from pipeline.sources.base import read_samples
 from pipeline.statistics import (

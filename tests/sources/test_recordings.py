@@ -27,8 +27,10 @@ from pi_cache.sampling.leakage import check_leakage
 from pi_cache.sampling.windows import Window
 from pi_cache.specs import DiagramSpec, ImageSpec, Status, StoreSpec
 from pipeline.build import build
+from pipeline.buildoptions import Options
 from pipeline.cli import cli
-from pipeline.prepare import Options, at_hand, make_plan
+from pipeline.measuring import at_hand
+from pipeline.planning import make_plan
 from pipeline.printed import plan_lines
 from pipeline.recipes import find_recipe
 from pipeline.recordings import DATASETS, open_recordings
