@@ -1,0 +1,1 @@
+"""The commands of `pipeline`: each translates options, calls one function, prints."""
