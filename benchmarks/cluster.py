@@ -70,15 +70,20 @@ def run(lab: SlurmLab, data: Path, size: int, folder: Path) -> Figures:
     lab.wait(told["array"], told["finish"], seconds=3600)
     whole = time.perf_counter() - started
     planned = read_plan(Path(told["plan"]))
-    work = sum(seen.note.seconds for seen in notes_of(planned))
-    return Figures(work, span(planned.build()), whole)
+    work = {r.shard: sum(r.seconds.values()) for r in records_of(planned.build())}
+    spent = sum(seen.note.seconds for seen in notes_of(planned))
+    return Figures(sum(work.values()), span(planned.build(), work, spent), whole)
 
 
-def span(build: Build) -> float:
-    """Seconds from the first shard's start to the last one's end, by its record's file."""
-    ends = {r.shard: build.record_path(r.shard).stat().st_mtime for r in records_of(build)}
-    starts = (ends[r.shard] - sum(r.seconds.values()) for r in records_of(build))
-    return max(ends.values()) - min(starts)
+def span(build: Build, work: dict[int, float], spent: float) -> float:
+    """Seconds from the first shard's start to the last one's end, by its record's file.
+
+    spent: by the workers on all shards, publishing and waiting for a core too: a shard began so
+    much longer before its end.
+    """
+    stretch = spent / sum(work.values())
+    ends = {k: build.record_path(k).stat().st_mtime for k in work}
+    return max(ends.values()) - min(ends[k] - seconds * stretch for k, seconds in work.items())
 
 
 @click.command(help=__doc__.splitlines()[0])

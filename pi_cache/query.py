@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -10,6 +9,7 @@ from typing import Any
 
 from pi_cache.catalogue import Entry
 from pi_cache.errors import InvalidSpec
+from pi_cache.nearest import hint
 from pi_cache.specs import StoreSpec, known_fields
 
 WORD = re.compile(r"([\w.-]+?)(!=|=|~)(.*)", re.DOTALL)
@@ -78,9 +78,8 @@ def full_name(name: str, known: set[str]) -> str:
     endings = [field for field in sorted(known) if field.rpartition(".")[2] == name]
     if len(endings) == 1:
         return endings[0]
-    near = endings or difflib.get_close_matches(name, sorted(known), n=1, cutoff=0.5)
-    hint = f"; did you mean {' or '.join(near)}?" if near else ""
-    raise InvalidSpec(f"no store here has a field {name!r}{hint}")
+    several = f"; did you mean {' or '.join(endings)}?" if endings else ""
+    raise InvalidSpec(f"no store here has a field {name!r}{several or hint(name, sorted(known))}")
 
 
 def equal(value: Any, text: str) -> bool:

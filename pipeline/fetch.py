@@ -7,7 +7,6 @@ unpacked in a temporary folder that gets its name at the end, so a folder of tha
 from __future__ import annotations
 
 import contextlib
-import difflib
 import json
 import os
 import shutil
@@ -21,6 +20,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from pi_cache.errors import SourceError, StorageFailed, UnsupportedFormat
+from pi_cache.nearest import hint
 from pipeline.download import FetchFailed, download
 from pipeline.unpack import unpack
 
@@ -151,9 +151,8 @@ def _print(line: str) -> None:
 def _find(name: str, registry: Mapping[str, Dataset]) -> Dataset:
     if name in registry:
         return registry[name]
-    near = difflib.get_close_matches(name, registry, n=1)
-    hint = f"did you mean {near[0]!r}? " if near else ""
-    raise SourceError(f"no data set {name!r} is known; {hint}known are {', '.join(registry)}")
+    meant = hint(name, registry)
+    raise SourceError(f"no data set {name!r} is known{meant}; known are {', '.join(registry)}")
 
 
 def _is_whole(folder: Path, dataset: Dataset) -> bool:

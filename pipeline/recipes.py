@@ -8,12 +8,12 @@ window cannot show follows from the specs (`pipeline.reach`); `traps` are what d
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from pi_cache.errors import InvalidSpec
+from pi_cache.nearest import hint
 from pi_cache.specs import DiagramSpec, ImageSpec, differences
 from pipeline.engines import holds_single
 from pipeline.reach import (
@@ -320,9 +320,7 @@ def _of_window(
 def find_recipe(name: str) -> Recipe:
     """The recipe of that name. Raises InvalidSpec with the nearest name."""
     if name not in RECIPES:
-        near = difflib.get_close_matches(name, RECIPES, n=1, cutoff=0.4)
-        hint = f"; did you mean {near[0]}?" if near else ""
-        raise InvalidSpec(f"no recipe {name!r}{hint} (recipes: {', '.join(RECIPES)})")
+        raise InvalidSpec(f"no recipe {name!r}{hint(name, RECIPES)}; recipes: {', '.join(RECIPES)}")
     return RECIPES[name]
 
 

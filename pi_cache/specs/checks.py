@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 from typing import Any
 
 from pi_cache.errors import InvalidSpec
+from pi_cache.nearest import hint
 
 
 class Checks:
@@ -26,10 +26,9 @@ class Checks:
 
     def choice(self, field_name: str, value: object, choices: tuple[str, ...]) -> None:
         if value not in choices:
-            near = difflib.get_close_matches(str(value), choices, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
+            meant = hint(str(value), choices)
             self.problems.append(
-                f"{field_name} must be one of {', '.join(choices)}, got {value!r}{hint}"
+                f"{field_name} must be one of {', '.join(choices)}, got {value!r}{meant}"
             )
 
     def done(self) -> None:
@@ -70,5 +69,4 @@ def interval(value: Any, name: str) -> tuple[float, float]:
 
 def unknown_name(name: str, known: set[str]) -> str:
     """What is wrong with a name that is none of the known ones, with the nearest of these."""
-    near = difflib.get_close_matches(name, sorted(known), n=1)
-    return f"unknown field {name!r}" + (f"; did you mean {near[0]!r}?" if near else "")
+    return f"unknown field {name!r}{hint(name, sorted(known))}"

@@ -5,12 +5,12 @@ Importing this imports no decoder and no numerical library but NumPy; opening a 
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from pi_cache.errors import UnknownSource
+from pi_cache.nearest import nearest
 from pi_cache.specs import VARIANT
 from pipeline.sources.base import Reader, Samples, Source, read_samples
 from pipeline.sources.kinds import KINDS, Kind
@@ -89,11 +89,11 @@ def written(name: str, path: str = "") -> str:
 def _unknown(text: str) -> str:
     """The message for words that are no source: the nearest kind, or what a path looks like."""
     name, colon, path = text.partition(":")
-    near = difflib.get_close_matches(name.lower(), KINDS, n=1)
+    near = nearest(name, KINDS)
     if Path(text).expanduser().exists():
         hint = f", but a path: write {_guess(Path(text).expanduser())}:{text}"
     elif near:
-        hint = f"; did you mean {near[0]}{colon}{path}?"
+        hint = f"; did you mean {near}{colon}{path}?"
     else:
         hint = ""
     return f"{text!r} is no source{hint} (sources: {', '.join(map(written, KINDS))})"

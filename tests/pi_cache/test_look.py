@@ -235,7 +235,7 @@ def test_every_condition_must_hold(root: Path) -> None:
 @pytest.mark.parametrize(
     ("word", "message"),
     [
-        ("image.sigmma=1", "no store here has a field 'image.sigmma'; did you mean image.sigma?"),
+        ("image.sigmma=1", "no store here has a field 'image.sigmma'; did you mean 'image.sigma'?"),
         ("precision=float64", "did you mean diagram.precision or image.precision?"),
         ("sigma", "'sigma' must be FIELD=VALUE, FIELD!=VALUE or FIELD~PART"),
     ],

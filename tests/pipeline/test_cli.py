@@ -229,7 +229,7 @@ def command_line(*words: str) -> subprocess.CompletedProcess[str]:
         (("pipeline", "build-pis", "--birth-range", "0,x"), 2, "--birth-range"),
         (("pipeline", "build-pis", "--sigma", "-1"), 2, "sigma must be positive"),
         (("pipeline", "build-pis", "no-such:thing"), 2, "is no source"),
-        (("pipeline", "build-pis", "--recipe", "tgd"), 2, "did you mean tgd-cifar10?"),
+        (("pipeline", "build-pis", "--recipe", "tgd"), 2, "did you mean 'tgd-cifar10'?"),
         (("pipeline", "build-pis", "--engine", "ripser", "--filtration", "cubical"), 2, "gudhi"),
         (("pipeline", "explain", "abcd1234", "0"), 1, "no store 'abcd1234'"),
         (("pi-cache", "show", "abcd1234"), 1, "no store 'abcd1234'"),

@@ -374,7 +374,7 @@ def test_an_axis_needs_its_own_fields_only(tmp_path: Path, rng: np.random.Genera
     ("options", "message"),
     [
         ({"recipe": "tgd-cifar10"}, "makes images of 50 pixels, and these have 8"),
-        ({"recipe": "tgd"}, "did you mean tgd-cifar10"),
+        ({"recipe": "tgd"}, "did you mean 'tgd-cifar10'"),
         ({"given": ("image.sigmma=1",)}, "did you mean 'image.sigma'"),
         ({"given": ("image.sigma",)}, "is not FIELD=VALUE"),
         ({"given": ("diagram.scan=both",)}, "in groups of 2 a channel, and these samples have 1"),

@@ -189,7 +189,7 @@ def test_every_recipe_says_where_it_comes_from() -> None:
 
 
 def test_unknown_recipe_names_the_nearest() -> None:
-    with pytest.raises(InvalidSpec, match="did you mean tgd-cifar10"):
+    with pytest.raises(InvalidSpec, match="did you mean 'tgd-cifar10'"):
         find_recipe("tdg-cifar10")
 
 

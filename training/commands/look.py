@@ -14,13 +14,13 @@ import torch
 from pi_cache.commands.options import examples, json_option, say
 from pi_cache.commands.table import printable, table_lines
 from pi_cache.errors import InvalidSpec
+from pi_cache.nearest import hint
 from training.commands.options import FOLDER
 from training.methods.catalogue import METHODS, describe
 from training.models import MODELS, PI_NETS, build, count_parameters
 from training.models.network import KINDS
 from training.presets import PRESETS
 from training.runs.shown import describe_run
-from training.runs.values import nearest
 
 Row = Mapping[str, Any]
 
@@ -78,7 +78,7 @@ def _chosen(rows: Mapping[str, Row], name: str | None) -> Sequence[Row]:
     if name is None:
         return list(rows.values())
     if name not in rows:
-        raise click.UsageError(f"there is no {name!r}{nearest(name, rows)}")
+        raise click.UsageError(f"there is no {name!r}{hint(name, rows)}")
     return [rows[name]]
 
 

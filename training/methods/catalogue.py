@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, fields
 from typing import Any
 
 from pi_cache.errors import InvalidSpec
+from pi_cache.nearest import hint
 from training.methods.afd import Afd
 from training.methods.amd import Amd, AmdGlobalLocal
 from training.methods.base import Method, how_many
@@ -36,14 +36,13 @@ def make_method(name: str, **settings: Any) -> Method:
     """
     if name not in METHODS:
         raise InvalidSpec(
-            f"unknown method {name!r}{_near(name.lower().replace('_', '-'), METHODS)}; there are"
-            f" {', '.join(METHODS)}"
+            f"unknown method {name!r}{hint(name, METHODS)}; there are {', '.join(METHODS)}"
         )
     kinds = {field.name: str(field.type) for field in fields(METHODS[name])}
     problems, parsed = [], {}
     for setting, value in settings.items():
         if setting not in kinds:
-            problems.append(f"it has no setting {setting!r}{_near(setting, kinds)}")
+            problems.append(f"it has no setting {setting!r}{hint(setting, kinds)}")
             continue
         try:
             parsed[setting] = PARSERS[kinds[setting]](value)
@@ -78,11 +77,6 @@ def describe(method: type[Method]) -> dict[str, Any]:
 def _plain(default: Any) -> Any:
     assert default is not MISSING  # a test makes every method without settings
     return list(default) if isinstance(default, tuple) else default
-
-
-def _near(name: str, known: Mapping[str, object]) -> str:
-    found = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    return f"; did you mean {found[0]!r}?" if found else ""
 
 
 def _number(value: Any) -> float:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from pi_cache.errors import InvalidSpec
+from pi_cache.nearest import hint
 from training.models.cifar_resnet import CifarResNet
 from training.models.cnn1d import Cnn1d
 from training.models.densenet import DenseNet
@@ -78,6 +78,4 @@ def _known(name: str, known: Mapping[str, object]) -> str:
     """The name, if it is a known one. Raises InvalidSpec with the nearest one otherwise."""
     if name in known:
         return name
-    near = difflib.get_close_matches(name.lower().replace("_", "-"), known, n=1, cutoff=0.5)
-    hint = f"did you mean {near[0]!r}? " if near else ""
-    raise InvalidSpec(f"unknown model {name!r}; {hint}the models are {', '.join(known)}")
+    raise InvalidSpec(f"unknown model {name!r}{hint(name, known)}; models: {', '.join(known)}")

@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any
 
 from pi_cache.errors import InvalidSpec
+from pi_cache.nearest import hint
 from training.augment.base import Augmentation
 from training.augment.images import SYMMETRIES, Cutout, PadCrop, ShuffleChannels, Symmetry
 from training.augment.mixing import CutMix, Mixup
@@ -26,7 +27,7 @@ from training.augment.signals import (
     Scaling,
     Shift,
 )
-from training.runs.values import check_kinds, nearest, parse_value
+from training.runs.values import check_kinds, parse_value
 
 _WORD = re.compile(r"(?<!^)(?=[A-Z])")
 CLASSES: tuple[type[Augmentation], ...] = (
@@ -70,7 +71,7 @@ def parse_augmentation(given: str | Mapping[str, Any] | Augmentation) -> Augment
     make = _BY_CLASS.get(name) or AUGMENTATIONS.get(name.lower().replace("_", "-"))
     if make is None:
         raise InvalidSpec(
-            f"unknown augmentation {name!r}{nearest(name, AUGMENTATIONS)}; there are"
+            f"unknown augmentation {name!r}{hint(name, AUGMENTATIONS)}; there are"
             f" {', '.join(AUGMENTATIONS)}"
         )
     return _made(name, make, settings)
@@ -100,7 +101,7 @@ def _made(name: str, make: Callable[..., Augmentation], settings: dict[str, Any]
     wrong = [key for key in settings if key not in known]
     if wrong:
         raise InvalidSpec(
-            f"augmentation {name} has no setting {wrong[0]!r}{nearest(wrong[0], known)}; it has"
+            f"augmentation {name} has no setting {wrong[0]!r}{hint(wrong[0], known)}; it has"
             f" {', '.join(known) or 'none'}"
         )
     settings = {k: tuple(v) if isinstance(v, list) else v for k, v in settings.items()}

@@ -34,9 +34,11 @@ from typing import Any
 
 from pi_cache import files
 from pi_cache.errors import InvalidSpec, PiCacheError
+from pi_cache.nearest import hint
+from pi_cache.remote.address import is_remote
 from training.runs.settings import NO_START, made_spec
 from training.runs.spec import RunSpec
-from training.runs.values import check_kinds, nearest
+from training.runs.values import check_kinds
 from training.tasks import DataSpec
 from training.trained import PICKS
 
@@ -204,9 +206,7 @@ def _data_words(table: Any, where: str) -> list[str]:
 
 
 def _unknown(table: Mapping[str, Any], known: Iterable[str], where: str) -> list[str]:
-    return [
-        f"{where} has no {name!r}{nearest(name, known)}" for name in table if name not in [*known]
-    ]
+    return [f"{where} has no {name!r}{hint(name, known)}" for name in table if name not in [*known]]
 
 
 def _names(tables: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -238,6 +238,8 @@ def _placed(data: Mapping[str, Any], folder: Path) -> dict[str, Any]:
 
 def _path(text: str, folder: Path) -> str:
     """A path relative to the plan where one lies there or it looks like one; else as it is."""
+    if is_remote(text):
+        return text
     place = folder / text
     is_path = "/" in text or text.endswith((".npz", ".zarr")) or files.exists(place)
     return str(place) if is_path else text
@@ -296,7 +298,7 @@ def _seeds(arms: Sequence[Arm]) -> list[str]:
 def _needs(arms: Sequence[Arm]) -> list[str]:
     names = [arm.name for arm in arms]
     return [
-        f"arm {arm.name} needs {name!r}, which is no arm{nearest(name, names)}; a run outside the"
+        f"arm {arm.name} needs {name!r}, which is no arm{hint(name, names)}; a run outside the"
         " plan is a path with a /"
         for arm in arms
         for name, _ in arm.needs

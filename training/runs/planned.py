@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from pi_cache.errors import InvalidSpec
+from pi_cache.nearest import hint
 from training.runs.identity import digest_of, identity, network_identity
 from training.runs.plan import ALL, Arm, Plan
 from training.runs.spec import RunSpec
 from training.runs.teachers import open_given
-from training.runs.values import nearest
 from training.tasks import DataSpec, Task, fold_names, open_task
 from training.trained import PICKS
 
@@ -137,7 +137,7 @@ class Runs:
         unknown = [name for name in only if name not in names]
         if unknown:
             raise InvalidSpec(
-                f"no arm {unknown[0]!r} in the plan{nearest(unknown[0], names)}; there are"
+                f"no arm {unknown[0]!r} in the plan{hint(unknown[0], names)}; there are"
                 f" {', '.join(names)}"
             )
         wanted = set(only)

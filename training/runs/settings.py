@@ -7,12 +7,13 @@ from dataclasses import fields
 from typing import Any
 
 from pi_cache.errors import InvalidSpec
+from pi_cache.nearest import hint
 from training.methods.base import Method
 from training.methods.catalogue import make_method
 from training.presets import PRESETS, Preset
 from training.runs.augmentations import parse_augmentations
 from training.runs.spec import RunSpec
-from training.runs.values import check_kinds, nearest
+from training.runs.values import check_kinds
 from training.tasks import DataSpec
 from training.trainer.config import TrainConfig
 
@@ -62,7 +63,7 @@ def find_preset(name: str) -> Preset:
     """The preset of a name. Raises InvalidSpec with the nearest one."""
     if name not in PRESETS:
         raise InvalidSpec(
-            f"unknown preset {name!r}{nearest(name, PRESETS)}; `training presets` lists them"
+            f"unknown preset {name!r}{hint(name, PRESETS)}; `training presets` lists them"
         )
     return PRESETS[name]
 
@@ -72,7 +73,7 @@ def parse_field(name: str) -> str:
     known = [each.name for each in fields(TrainConfig)]
     found = str(name).replace("-", "_")
     if found not in known:
-        raise InvalidSpec(f"a run has no setting {name!r}{nearest(name, known)}")
+        raise InvalidSpec(f"a run has no setting {name!r}{hint(name, known)}")
     return found
 
 

@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pi_cache.errors import InvalidSpec
+from pi_cache.nearest import hint
 from training.augment.base import Augmentation
 from training.methods.base import Method
 from training.methods.catalogue import make_method
 from training.methods.picks import picked
 from training.models.catalogue import MODELS, PI_NETS
 from training.runs.augmentations import parse_augmentations
-from training.runs.values import nearest
 from training.tasks import DataSpec
 from training.trainer.config import TrainConfig
 from training.views import NORMS, parse_terms
@@ -64,7 +64,7 @@ class RunSpec:
             problems.append(f"{self.model} gives images, not classes: use `training pi-net`")
         elif self.model not in MODELS:
             problems.append(
-                f"unknown model {self.model!r}{nearest(self.model, MODELS)} (`training models`"
+                f"unknown model {self.model!r}{hint(self.model, MODELS)} (`training models`"
                 " lists them)"
             )
         problems += [

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from numbers import Integral, Real
@@ -82,13 +81,3 @@ def check_kinds(of: type, settings: Mapping[str, Any], what: str) -> None:
             problems.append(f"{name} must be {shown}, got {value!r}")
     if problems:
         raise InvalidSpec(f"{what}: {'; '.join(problems)}")
-
-
-def nearest(name: str, known: Iterable[str]) -> str:
-    """`; did you mean X?` for a name that is nearly a known one, else nothing."""
-    if not name.strip():
-        return ""
-    plain, names = name.lower().replace("_", "-"), list(known)
-    near = difflib.get_close_matches(plain, names, 1, 0.5)
-    near = near or [each for each in names if each.startswith(plain)]
-    return f"; did you mean {near[0]!r}?" if near else ""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, get_args
@@ -10,6 +9,7 @@ from typing import Any, get_args
 import torch
 
 from pi_cache.errors import InvalidSpec
+from pi_cache.nearest import hint
 from training.holding.choose import How
 from training.selection import whole_number
 from training.trainer.schedules import parse_schedule
@@ -146,9 +146,8 @@ class TrainConfig:
         known = [each.name for each in fields(cls)]
         for name in settings:
             if name not in known:
-                near = difflib.get_close_matches(name, known, n=1)
-                hint = f"; did you mean {near[0]!r}?" if near else f"; there are {', '.join(known)}"
-                raise InvalidSpec(f"a run has no setting {name!r}{hint}")
+                meant = hint(name, known) or f"; there are {', '.join(known)}"
+                raise InvalidSpec(f"a run has no setting {name!r}{meant}")
         if "epochs" not in settings:
             raise InvalidSpec("a run needs a number of epochs")
         return cls(**settings)

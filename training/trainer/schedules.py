@@ -13,7 +13,6 @@ Epochs count from 0: the rate at 40 is that of the 41st pass. Rates change betwe
 
 from __future__ import annotations
 
-import difflib
 import math
 from dataclasses import dataclass
 from fractions import Fraction
@@ -21,6 +20,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Protocol
 
 from pi_cache.errors import InvalidSpec
+from pi_cache.nearest import hint
 
 if TYPE_CHECKING:
     from training.trainer.config import TrainConfig
@@ -108,9 +108,8 @@ def parse_schedule(text: str) -> Schedule:
         if found.points[0].number != 0:
             raise InvalidSpec(f"schedule {text!r}: the first rate must be that of epoch 0, RATE@0")
         return found
-    near = difflib.get_close_matches(kind, NAMES, n=1)
-    hint = f"; did you mean {near[0]!r}?" if near and near[0] != kind else ""
-    raise InvalidSpec(f"a schedule is {FORMS}, got {text!r}{hint}")
+    meant = "" if kind in NAMES else hint(kind, NAMES)
+    raise InvalidSpec(f"a schedule is {FORMS}, got {text!r}{meant}")
 
 
 def rate(config: TrainConfig, epoch: int) -> float:
