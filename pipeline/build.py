@@ -44,7 +44,7 @@ from pipeline.shard import (
     build_shard,
     warm,
 )
-from pipeline.sharing import Elsewhere, build_unrecorded, shared
+from pipeline.sharing import shared
 from pipeline.sources.base import Source
 
 REUSED_SECONDS = 0.001
@@ -398,11 +398,7 @@ def _run(
     samples = sum(len(task.source) for task in tasks)
     with single_threaded():
         run = partial(EXECUTORS[executor], workers=workers, scheduler=scheduler, say=say)
-        each: Iterator[ShardResult | Elsewhere]
-        if executor == "dask":  # starts a task again elsewhere: no claim may hold it up
-            each = run(partial(build_unrecorded, build_shard), tasks, rescue=rescue_shard)
-        else:
-            each = shared(partial(run, rescue=rescue_shard), build_shard, tasks)
+        each = shared(partial(run, rescue=rescue_shard), build_shard, tasks)
         for done, result in enumerate(each, start=kept + 1):
             if isinstance(result, ShardResult):
                 results.append(result)

@@ -27,7 +27,7 @@ BEAT = 20.0
 STALE = 100.0
 """Seconds after which a claim counts no more: network file systems show times up to a minute late.
 """
-NAME = re.compile(r"claim-([0-9]{6,})@(.+)\.([0-9]+)\.[0-9a-f]{16}")
+NAME = re.compile(r"claim-([0-9]{6,})@(.+)\.([0-9]+)\.([0-9a-f]{16})")
 
 _held: set[str] = set()
 """Names of the claims of this process: a file of ours that is not among them was left behind."""
@@ -44,16 +44,27 @@ def recorded_shards(build: Build) -> set[int]:
     return {int(name) for name in names if name.isdigit()}
 
 
+def new_run() -> str:
+    """A name that nobody else has, for the claims of one command."""
+    return secrets.token_hex(8)
+
+
 @dataclass(frozen=True)
 class Claim:
-    """That a shard is computed by this process."""
+    """That a shard is computed by this process.
+
+    run: a name, see `new_run`, for all processes that compute for one command. That command alone
+    decides which of them computes a shard, and when another one does: so they do not heed the
+    claims of each other, which may be those of a worker that is lost on another host.
+    """
 
     build: Build
     shard: int
+    run: str = field(default_factory=new_run)
     path: Path = field(init=False)
 
     def __post_init__(self) -> None:
-        name = f"claim-{self.shard:06d}@{_here()}.{secrets.token_hex(8)}"
+        name = f"claim-{self.shard:06d}@{_here()}.{self.run}"
         object.__setattr__(self, "path", self.build.temporary / name)
 
     def take(self) -> bool:
@@ -61,13 +72,13 @@ class Claim:
 
         Of two that claim it at the same instant, the one whose name comes first has it.
         """
-        if self.shard in claims_of(self.build):
+        if self.shard in claims_of(self.build, but=self.run):
             return False
         _held.add(self.path.name)
         with suppress(OSError):  # without a claim the work is done all the same
             files.make_directory(self.build.temporary)
             files.mark(self.path)
-        others = claims_of(self.build).get(self.shard, [])
+        others = claims_of(self.build, but=self.run).get(self.shard, [])
         if min(others, default=self.path.name) < self.path.name or is_recorded(
             self.build, self.shard
         ):
@@ -88,9 +99,12 @@ class Claim:
 
 
 @contextmanager
-def claiming(build: Build, shard: int) -> Iterator[bool]:
-    """Whether a shard is ours to compute; as long as this lasts, others know that it is."""
-    claim, over = Claim(build, shard), threading.Event()
+def claiming(build: Build, shard: int, run: str | None = None) -> Iterator[bool]:
+    """Whether a shard is ours to compute; as long as this lasts, others know that it is.
+
+    run: as that of `Claim`.
+    """
+    claim, over = Claim(build, shard, run or new_run()), threading.Event()
     if not claim.take():
         yield False
         return
@@ -107,14 +121,19 @@ def _renew(claim: Claim, over: threading.Event) -> None:
         claim.renew()
 
 
-def claims_of(build: Build) -> dict[int, list[str]]:
-    """The names of the claims that count, by shard; nothing where they cannot be read."""
+def claims_of(build: Build, *, but: str = "") -> dict[int, list[str]]:
+    """The names of the claims that count, by shard; nothing where they cannot be read.
+
+    but: the run whose claims are left out.
+    """
     found: dict[int, list[str]] = defaultdict(list)
     with suppress(OSError):
         named = [(path, NAME.fullmatch(path.name)) for path in files.listing(build.temporary)]
         claims = [(path, match) for path, match in named if match is not None]
         now = files.clock(build.temporary) if claims else 0.0
         for path, match in claims:
+            if match[4] == but:
+                continue
             ours = f"{match[2]}.{match[3]}" == _here()
             if path.name not in _held if ours else is_gone(match[2], int(match[3])):
                 continue

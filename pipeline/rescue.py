@@ -6,14 +6,15 @@ CRASH then, as one of a library's crash has, and the shard is computed without r
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 import numpy as np
 
 from pi_cache.errors import SampleError
 from pi_cache.specs import Status
-from pipeline.executors.alone import Alone, ProcessDied
+from pipeline.executors.alone import Alone, ProcessDied, call_alone
 from pipeline.executors.base import WorkersLost
 from pipeline.shard import Clock, ShardResult, ShardTask, build_shard, compute, warm
 from pipeline.sources.base import Reader
@@ -25,6 +26,12 @@ MOST = 64
 
 Crashed = Mapping[int, str]
 """Positions in a shard of samples that ended a process, and how that ended."""
+Tell = Callable[[Crashed], None]
+"""Told of what is found as soon as it is, so that a search that is cut short is not lost."""
+
+
+def keep_to_oneself(crashed: Crashed) -> None:
+    """Tell nobody."""
 
 
 @dataclass(frozen=True)
@@ -55,14 +62,42 @@ class Sparing:
         return self.reader.digests()
 
 
-def rescue_shard(task: ShardTask) -> ShardResult:
-    """As `build_shard`, which ends its process. Raises WorkersLost where no sample does so."""
-    crashed: dict[int, str] = {}
+def build_beside(
+    task: ShardTask, known: Crashed | None = None, tell: Tell = keep_to_oneself
+) -> ShardResult:
+    """As `build_shard`, in a process of its own; what can be rescued of a shard that ends that.
+
+    known: what an earlier call has told; None where it told nothing. Samples are searched once: who
+    calls again goes on from there. Raises WorkersLost.
+    """
+    if known is None:
+        try:
+            return call_alone(build_shard, task)
+        except (ProcessDied, MemoryError):
+            known = {}
+            tell(known)
+    return rescue_shard(task, known, tell, rounds=1)
+
+
+def rescue_shard(
+    task: ShardTask,
+    known: Crashed = MappingProxyType({}),
+    tell: Tell = keep_to_oneself,
+    *,
+    rounds: int = ROUNDS,
+) -> ShardResult:
+    """As `build_shard`, which ends its process. Raises WorkersLost where no sample does so.
+
+    known: samples that are known to, which are looked for no more.
+    """
+    crashed = dict(known)
     with Alone() as process:
         _check_start(process, task)
-        for _ in range(ROUNDS):
+        for search in range(0 if known else 1, rounds + 1):
             try:
-                crashed |= _found(process, task, crashed, range(len(task.source)))
+                if search:
+                    crashed |= _found(process, task, crashed, range(len(task.source)))
+                    tell(crashed)
                 return process.call(build_shard, spared(task, crashed))
             except (ProcessDied, MemoryError) as died:
                 how = told(died)

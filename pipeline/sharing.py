@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from pipeline.claims import builders_of, claiming, claims_of, is_recorded
+from pipeline.claims import builders_of, claiming, claims_of, is_recorded, new_run
 from pipeline.shard import ShardResult, ShardTask
 
 LOOK = 0.5
@@ -32,19 +32,15 @@ class Elsewhere:
     samples: int
 
 
-def build_unclaimed(function: Function, task: ShardTask) -> ShardResult | None:
-    """The function of a shard; None where another builder has recorded it, or is about to."""
+def build_unclaimed(function: Function, run: str, task: ShardTask) -> ShardResult | None:
+    """The function of a shard; None where another builder has recorded it, or is about to.
+
+    run: of the command that this process computes for. Dask runs again what a lost worker did.
+    """
     if is_recorded(task.build, task.shard):
         return None
-    with claiming(task.build, task.shard) as ours:
+    with claiming(task.build, task.shard, run) as ours:
         return function(task) if ours else None
-
-
-def build_unrecorded(function: Function, task: ShardTask) -> ShardResult | Elsewhere:
-    """The function of a shard, unless it is recorded: Dask runs again what a lost worker did."""
-    if is_recorded(task.build, task.shard):
-        return Elsewhere(task.shard, len(task.source))
-    return function(task)
 
 
 def shared(
@@ -55,13 +51,14 @@ def shared(
     run: an executor. function: `build_shard`. What others are at is left for last: then it
     is waited for as long as they go on, and computed here where they do not.
     """
-    left = {task.shard: task for task in tasks}
+    left, mine = {task.shard: task for task in tasks}, new_run()
     while left:
-        claimed = claims_of(tasks[0].build)
+        claimed = claims_of(tasks[0].build, but=mine)
         free = [task for k, task in left.items() if k not in claimed]
         if not free:
             time.sleep(LOOK)
-        for result in run(partial(build_unclaimed, function), in_order(free)) if free else ():
+        ours = partial(build_unclaimed, function, mine)
+        for result in run(ours, in_order(free)) if free else ():
             if result is not None:
                 del left[result.shard]
                 yield result

@@ -1,156 +1,22 @@
-"""The commands of batch systems: submit, work, finish, status, logs, resubmit."""
+"""The commands of batch systems: what each job runs, and how to watch it; see also `submitting`."""
 
 from __future__ import annotations
 
 import json
 import os
 import re
-import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from pi_cache import catalogue
 from pi_cache.commands.options import cache_option, examples, json_option, say
 from pi_cache.errors import PiCacheError
-from pipeline.options import (
-    CUT_OPTIONS,
-    LIKE,
-    RETRY,
-    TIME_LIMIT,
-    WHAT_OPTIONS,
-    opened,
-    with_options,
-)
-
-if TYPE_CHECKING:
-    from pipeline.cluster.jobs import RoundRecord
-    from pipeline.cluster.workplan import Planned
+from pipeline.cluster.submitting import PLAN, print_submitted, resubmit, submit, submit_gafs
 
 STOPPED = 130
 """Exit status of what a signal has stopped: running the same again goes on."""
-PLAN = click.argument("plan")
-JOB_OPTIONS = (
-    click.option("--partition", metavar="NAME", help="Partition of SLURM."),
-    click.option("--account", metavar="NAME", help="Account of SLURM."),
-    click.option("--time", metavar="HH:MM:SS", help="Limit of an element.  [default: by cost]"),
-    click.option("--memory", metavar="SIZE", help="Memory of an element.  [default: by cost]"),
-    click.option("--cpus", type=int, help="Cores, and so workers, of an element.  [default: 1]"),
-    click.option("--array-limit", type=int, metavar="N", help="Elements that run at a time."),
-    click.option("--elements", type=int, metavar="N", help="Of the array.  [default: by cost]"),
-    click.option(
-        "--rounds", type=int, metavar="N",
-        help="How often missing shards are submitted again.  [default: 3]",
-    ),
-    click.option(
-        "--sbatch-line", "sbatch_lines", multiple=True, metavar="LINE",
-        help='Another line of #SBATCH, such as "--qos=long".',
-    ),
-    click.option(
-        "--setup", multiple=True, metavar="LINE",
-        help='A line of shell before the work, such as "module load gcc".',
-    ),
-    click.option("--python", metavar="PATH", help="Interpreter of the jobs.  [default: this one]"),
-    click.option(
-        "--profile", type=click.Path(path_type=Path, exists=True, dir_okay=False),
-        help="A TOML file with any of these names, such as partition = \"short\".",
-    ),
-)  # fmt: skip
-
-
-@examples(
-    "pipeline submit digits --limit 60 --dry-run",
-    "pipeline submit digits --limit 60 --filtration cubical --plan-only --cache demo-cache",
-    "pipeline submit cifar10:data/cifar-10-batches-bin --recipe tgd-cifar10 --partition short "
-    "--time 00:20:00 --array-limit 50 --dry-run",
-)
-@click.command()
-@click.argument("source", required=False)
-@LIKE
-@with_options(WHAT_OPTIONS, CUT_OPTIONS, (TIME_LIMIT, RETRY), JOB_OPTIONS)
-@click.option("--dry-run", is_flag=True, help="Print the scripts; write nothing, submit nothing.")
-@click.option(
-    "--plan-only", is_flag=True, help="Write plan and scripts, and submit nothing: see `work`."
-)
-@cache_option
-@json_option
-def submit(
-    source: str | None,
-    cache: Path | None,
-    dry_run: bool,
-    plan_only: bool,
-    as_json: bool,
-    **options: Any,
-) -> None:
-    """Build the store of SOURCE as build-pis does, by an array of SLURM jobs.
-
-    Writes a plan into the cache, submits the array and a job that finishes the store after it, and
-    says how to watch. That job submits again what is missing, a few times. The cache must be on a
-    file system that all nodes see. Running the same command again submits what is missing.
-    """
-    from pipeline.cluster.jobs import round_of, submit_round, write_scripts
-    from pipeline.cluster.planning import Wish, plan_jobs
-    from pipeline.cluster.script import array_script, finish_script
-    from pipeline.cluster.settings import Settings, settings_of
-
-    given = {name: options.pop(name) for name in Settings.__dataclass_fields__}
-    settings = settings_of(options.pop("profile"), given)
-    root = catalogue.parse_root(cache)
-    started = time.perf_counter()
-    data, request, how = opened(source, options, say, root)
-    wish = Wish(
-        source=data,
-        diagram=request.diagram,
-        image=request.image,
-        recipe="" if request.recipe.name == "default" else request.recipe.name,
-        root=root,
-        options=how,
-        settings=settings,
-        opening=time.perf_counter() - started,
-    )
-    planned = plan_jobs(wish, say, dry=dry_run)
-    if planned is None:
-        say("already in the cache: there is nothing to submit")
-        if as_json:
-            click.echo(json.dumps({"plan": None, "found": True}))
-        return
-    round = round_of(planned, len(planned.plan.numbers))
-    if dry_run:
-        click.echo(array_script(round), nl=not as_json)
-        click.echo(finish_script(round), nl=False)
-        return
-    if plan_only:
-        _, array, after = write_scripts(planned, round)
-        _print_plan(planned, as_json, scripts=[str(array), str(after)])
-        say(f"in each job: pipeline work {planned.quoted} --part I/N")
-        say(f"and then:    pipeline finish {planned.quoted}")
-        return
-    _print_submitted(planned, submit_round(planned, round), as_json)
-
-
-def _print_plan(planned: Planned, as_json: bool, **more: Any) -> None:
-    plan = planned.plan
-    facts = {
-        "plan": str(planned.folder),
-        "store": str(planned.store()),
-        "shards": len(plan.numbers),
-        "samples": plan.planned_samples,
-        **more,
-    }
-    if as_json:
-        click.echo(json.dumps(facts, ensure_ascii=False))
-        return
-    for name, value in facts.items():
-        click.echo(f"{name:<8} {', '.join(value) if isinstance(value, list) else value}")
-
-
-def _print_submitted(planned: Planned, record: RoundRecord, as_json: bool) -> None:
-    facts = {"array": record.array, "finish": record.finish, "elements": record.elements}
-    _print_plan(planned, as_json, **facts)
-    say(f"watch: pipeline status {planned.quoted}")
-    say(f"       squeue --jobs {record.array},{record.finish}")
-    say(f"stop:  scancel {record.array} {record.finish}; what is done is kept")
 
 
 def _part(context: Any, parameter: Any, value: str) -> tuple[int, int]:
@@ -188,8 +54,9 @@ def work(
     """Compute shards of PLAN: those of this part, then those that others have not begun.
 
     PLAN is a folder that `submit` wrote, the start of its name, or the key of its store. Any number
-    of these commands may run at a time, on any nodes that see the cache. SIGINT, SIGTERM and
-    SIGUSR1 end one within seconds, with exit status 130; what it has done is kept.
+    of these commands may run at a time, on any nodes that see the cache. SIGTERM, and the
+    warnings of batch systems, end one within seconds, with exit status 130; what it has done is
+    kept.
     """
     from pipeline.cluster.element import Element, Work
     from pipeline.cluster.finishing import numbers_text
@@ -223,23 +90,30 @@ def work(
 @PLAN
 @click.option("--resubmit", type=click.IntRange(min=0), default=0, metavar="ROUNDS",
               help="Submit missing shards to SLURM again, at most so often.")  # fmt: skip
+@click.option("--skip-data-check", is_flag=True,
+              help="Finish without reading the data again, where they cannot be.")  # fmt: skip
 @cache_option
 @json_option
-def finish(plan: str, resubmit: int, cache: Path | None, as_json: bool) -> None:
+def finish(
+    plan: str, resubmit: int, skip_data_check: bool, cache: Path | None, as_json: bool
+) -> None:
     """Finish the store of PLAN once all shards are there; else say which are missing, and why.
 
     Every file is hashed again, and the samples are compared with those that were planned.
     """
+    from pipeline.build import lost, remedy
     from pipeline.cluster.finishing import finish_plan
     from pipeline.cluster.workplan import find_plan
 
     planned = find_plan(plan, catalogue.parse_root(cache))
-    finished = finish_plan(planned, say, resubmit=resubmit)
+    finished = finish_plan(planned, say, resubmit=resubmit, check_data=not skip_data_check)
     if finished.round is not None:
-        _print_submitted(planned, finished.round, as_json)
+        print_submitted(planned, finished.round, as_json)
         return
     manifest = finished.manifest
     assert manifest is not None
+    if lost(manifest):
+        say(f"{lost(manifest)}: {remedy(manifest)}")
     facts = {
         "key": manifest.key,
         "path": str(planned.store()),
@@ -291,40 +165,4 @@ def logs(plan: str, failed: bool, element: int | None, lines: int, cache: Path |
         click.echo(line)
 
 
-@examples("pipeline resubmit 3f2a9c", "pipeline resubmit 3f2a9c --retry-failed --dry-run")
-@click.command()
-@PLAN
-@click.option("--retry-failed", is_flag=True, help="Try again what failed too often.")
-@click.option("--dry-run", is_flag=True, help="Print the scripts; write nothing, submit nothing.")
-@cache_option
-@json_option
-def resubmit(
-    plan: str, retry_failed: bool, dry_run: bool, cache: Path | None, as_json: bool
-) -> None:
-    """Submit the missing shards of PLAN again, as it was submitted before."""
-    from pipeline.cluster.jobs import given_up_of, missing_of, round_of, submit_round
-    from pipeline.cluster.notes import forget_failures
-    from pipeline.cluster.script import array_script, finish_script
-    from pipeline.cluster.workplan import find_plan
-
-    planned = find_plan(plan, catalogue.parse_root(cache))
-    missing = missing_of(planned)
-    if not missing:
-        say(f"no shard is missing; next: pipeline finish {planned.quoted}")
-        return
-    if not retry_failed and set(given_up_of(planned)) == set(missing):
-        raise PiCacheError(
-            f"all {len(missing)} missing shards failed too often; see pipeline logs "
-            f"{planned.quoted} --failed, mend what they say, and add --retry-failed"
-        )
-    round = round_of(planned, len(missing))
-    if dry_run:
-        click.echo(array_script(round))
-        click.echo(finish_script(round), nl=False)
-        return
-    if retry_failed:
-        say(f"{forget_failures(planned)} failures are forgotten")
-    _print_submitted(planned, submit_round(planned, round), as_json)
-
-
-COMMANDS = (submit, work, finish, status, logs, resubmit)
+COMMANDS = (submit, submit_gafs, work, finish, status, logs, resubmit)

@@ -16,10 +16,11 @@ from typing import Any
 
 from pi_cache.errors import PiCacheError
 from pipeline.claims import BEAT, Claim
-from pipeline.cluster.notes import Notebook
+from pipeline.cluster.notes import Notebook, has_died
 from pipeline.cluster.queue import ShardQueue
-from pipeline.cluster.worker import SIGNALS, Worker, ready_of
+from pipeline.cluster.worker import Worker, ready_of
 from pipeline.cluster.workplan import Planned
+from pipeline.executors.signals import STOPPING
 
 GRACE = 5.0
 """Seconds that a shard may still take after a signal, before it is abandoned."""
@@ -109,7 +110,8 @@ class Element:
 
     @contextmanager
     def _heeding_signals(self) -> Iterator[None]:
-        before = {number: signal.signal(number, self._hear_signal) for number in SIGNALS}
+        heard = [n for n in STOPPING if signal.getsignal(n) != signal.SIG_IGN]  # by nohup
+        before = {number: signal.signal(number, self._hear_signal) for number in heard}
         try:
             yield
         finally:
@@ -160,7 +162,10 @@ class Element:
         if claim is None:
             return False
         self.claims[worker] = claim
-        worker.give(claim.shard)
+        beside = has_died(self.planned, claim.shard)
+        if beside:
+            self.say(f"shard {claim.shard} has ended a worker: it runs in a process of its own")
+        worker.give(claim.shard, beside=beside)
         self._tell()
         return True
 
@@ -195,7 +200,7 @@ class Element:
         if answer.get("final"):
             raise ElementFailed(error)
         self.say(f"shard {shard} failed: {error}")
-        self.book.fail(shard, error)
+        self.book.fail(shard, error, died="ended" in answer)
         self._tell()
 
     def _count(self, answer: dict[str, Any]) -> None:

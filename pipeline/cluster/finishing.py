@@ -27,15 +27,21 @@ class Finished:
     round: RoundRecord | None = None
 
 
-def finish_plan(planned: Planned, say: Say, *, resubmit: int = 0) -> Finished:
+def finish_plan(
+    planned: Planned, say: Say, *, resubmit: int = 0, check_data: bool = True
+) -> Finished:
     """Finish the store of a plan. resubmit: rounds that may be submitted for missing shards.
 
+    check_data: compare the bytes of the samples with those that were planned.
     Raises UnfinishedStore with what is missing and why, SourceError where the samples have changed
-    since the plan was made, and what `pi_cache.ledger.finish` raises.
+    since the plan was made, or cannot be read, and what `pi_cache.ledger.finish` raises.
     """
     missing = missing_of(planned)
     if not missing:
-        check_bytes(planned, say)
+        if check_data:
+            check_bytes(planned, say)
+        else:
+            say("warning: the samples are not compared with those that were planned")
         try:
             return Finished(finish(planned.build(), versions=versions_of(planned.build().spec)))
         except UnfinishedStore as error:  # a record did not hold, and is gone now
@@ -57,15 +63,19 @@ def finish_plan(planned: Planned, say: Say, *, resubmit: int = 0) -> Finished:
 def check_bytes(planned: Planned, say: Say) -> None:
     """Raise SourceError where the samples have changed since they were planned; reads them all.
 
-    Where they cannot be opened from here, nothing is compared.
+    So too where they cannot be read: jobs compare no bytes, and shards of changed samples would be
+    found by the key of the old ones.
     """
     spec = planned.plan.store_spec()
     try:
         source = planned.source(say)
+        found = source.fingerprint()
     except SourceError as error:
-        say(f"warning: the samples are not compared with those that were planned: {error}")
-        return
-    found = source.fingerprint()
+        raise SourceError(
+            f"the samples cannot be compared with those that were planned: {error}; run pipeline "
+            f"finish {planned.quoted} where they can be read, or add --skip-data-check if you know "
+            "that they have not changed"
+        ) from None
     if found != spec.source.fingerprint:
         raise SourceError(
             f"{source.kind}:{source.location} has changed since {planned.folder.name} was planned "

@@ -1,6 +1,7 @@
 """What elements say of themselves while they work, and what failed: small files beside the plan.
 
-Nothing depends on them but what `pipeline status` tells, and how often a shard is tried.
+Nothing depends on them but what `pipeline status` tells, how often and in which way a shard is
+tried, and which of its samples are no longer read since they end processes.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pi_cache import files
 from pi_cache.errors import CorruptStore, UnsupportedFormat
@@ -24,10 +25,13 @@ from pi_cache.manifest import Document
 from pipeline.claims import STALE, is_gone
 from pipeline.cluster.workplan import Planned
 
+Kind = TypeVar("Kind", bound=Document)
+
 TRIES = 3
 """How often a shard is tried before it is left to people."""
 NOTE = re.compile(r"([0-9]{4,})-([0-9a-f]{16})\.([0-9]{6,})\.json")
-FAILURE = re.compile(r"([0-9]{6,})\.[0-9a-f]{16}\.json")
+SHARD = re.compile(r"([0-9]{6,})\.[0-9a-f]{16}\.json")
+"""What is noted of a shard."""
 BATCH = ("SLURM_ARRAY_JOB_ID", "SLURM_ARRAY_TASK_ID", "SLURM_JOB_ID", "SLURM_RESTART_COUNT")
 NODES = ("SLURMD_NODENAME", "NODE_NAME")
 """What names the node, where the host name may not."""
@@ -68,7 +72,7 @@ class ElementNote(Document):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure(Document):
-    """One attempt at a shard that failed."""
+    """One attempt at a shard that failed. died: whether it ended its worker."""
 
     what = "record of a failure"
 
@@ -79,6 +83,20 @@ class Failure(Document):
     part: int
     attempt: str
     at: str
+    died: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Crashes(Document):
+    """What is known of a shard that ends the processes that compute it whole.
+
+    samples: those that end a process, by position in the shard, and how it ended.
+    """
+
+    what = "record of crashes"
+
+    shard: int
+    samples: Mapping[str, str]
 
 
 class Notebook:
@@ -109,8 +127,8 @@ class Notebook:
     def _place(self, number: int) -> str:
         return f"elements/{self.note.part:04d}-{self.note.attempt}.{number:06d}.json"
 
-    def fail(self, shard: int, error: str) -> None:
-        """Record that a shard failed."""
+    def fail(self, shard: int, error: str, *, died: bool = False) -> None:
+        """Record that a shard failed. died: so that its worker ended."""
         note = self.note
         failure = Failure(
             shard=shard,
@@ -120,9 +138,13 @@ class Notebook:
             part=note.part,
             attempt=note.attempt,
             at=now(),
+            died=died,
         )
-        name = f"failures/{shard:06d}.{secrets.token_hex(8)}.json"
-        self.planned.publish(name, failure.to_bytes())
+        self.planned.publish(f"failures/{_shard_name(shard)}", failure.to_bytes())
+
+
+def _shard_name(shard: int) -> str:
+    return f"{shard:06d}.{secrets.token_hex(8)}.json"
 
 
 @dataclass(frozen=True)
@@ -177,23 +199,61 @@ def _moment(folder: Path) -> float:
 def count_failures(planned: Planned) -> Counter[int]:
     """How often each shard failed."""
     names = (path.name for path in files.listing(planned.folder / "failures"))
-    return Counter(int(match[1]) for match in map(FAILURE.fullmatch, names) if match)
+    return Counter(int(match[1]) for match in map(SHARD.fullmatch, names) if match)
 
 
-def failures_of(planned: Planned) -> Iterator[Failure]:
-    """What failed, by shard and time."""
-    found = []
-    for path in files.listing(planned.folder / "failures"):
-        if FAILURE.fullmatch(path.name):
-            with suppress(FileNotFoundError, CorruptStore, UnsupportedFormat):
-                found.append(Failure.from_bytes(files.read_bytes(path)))
+def failures_of(planned: Planned, shard: int | None = None) -> Iterator[Failure]:
+    """What failed, by shard and time. shard: that one alone."""
+    found = _read(planned, "failures", Failure, shard)
     yield from sorted(found, key=lambda failure: (failure.shard, failure.at))
 
 
+def has_died(planned: Planned, shard: int) -> bool:
+    """Whether a shard has ended a worker."""
+    return any(failure.died for failure in failures_of(planned, shard))
+
+
+def crashes_of(planned: Planned, shard: int) -> dict[int, str] | None:
+    """The samples of a shard that are known to end processes, by position, and how these ended.
+
+    None where nothing is known, not even that the shard does so in a process of its own.
+    """
+    known = _read(planned, "crashes", Crashes, shard)
+    if not known:
+        return None
+    return {int(position): how for each in known for position, how in each.samples.items()}
+
+
+def keep_crashes(planned: Planned, shard: int, crashed: Mapping[int, str]) -> None:
+    """Keep what is known of a shard, for whoever computes it next; what cannot be kept is lost."""
+    samples = {str(position): how for position, how in crashed.items()}
+    crashes = Crashes(shard=shard, samples=samples)
+    with suppress(OSError):
+        planned.publish(f"crashes/{_shard_name(shard)}", crashes.to_bytes())
+
+
+def _read(planned: Planned, folder: str, kind: type[Kind], shard: int | None) -> list[Kind]:
+    """The documents of a folder, those of one shard or all. One that cannot be read is left out."""
+    found = []
+    for path in files.listing(planned.folder / folder):
+        match = SHARD.fullmatch(path.name)
+        if match and shard in (None, int(match[1])):
+            with suppress(FileNotFoundError, CorruptStore, UnsupportedFormat):
+                found.append(kind.from_bytes(files.read_bytes(path)))
+    return found
+
+
 def forget_failures(planned: Planned) -> int:
-    """Move all failures aside, so that their shards are tried again; how many there were."""
-    moved = 0
-    for path in files.listing(planned.folder / "failures"):
-        if FAILURE.fullmatch(path.name):
-            moved += files.move_aside(path, planned.folder / "forgotten") is not None
-    return moved
+    """Move all failures aside, so that their shards are tried again; how many there were.
+
+    What is known of crashes too: more memory may prevent them.
+    """
+    failures, _ = (_forget(planned, folder) for folder in ("failures", "crashes"))
+    return failures
+
+
+def _forget(planned: Planned, folder: str) -> int:
+    paths = files.listing(planned.folder / folder)
+    named = [path for path in paths if SHARD.fullmatch(path.name)]
+    moved = [files.move_aside(path, planned.folder / "forgotten") for path in named]
+    return len(moved) - moved.count(None)

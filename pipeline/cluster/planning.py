@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pi_cache import catalogue
@@ -12,8 +12,14 @@ from pi_cache.catalogue import read_manifest
 from pi_cache.errors import InvalidSpec, PiCacheError
 from pi_cache.ledger import missing_shards, now
 from pi_cache.root import STORES
-from pi_cache.specs import DiagramSpec, ImageSpec, StoreSpec
-from pipeline.build import find_finished, lost, take_back_unwanted
+from pi_cache.specs import DiagramSpec, GramianSpec, ImageSpec, StoreSpec
+from pipeline.build import (
+    find_finished,
+    gramian_store,
+    lost,
+    take_back_unwanted,
+    versions_of,
+)
 from pipeline.buildoptions import Options
 from pipeline.claims import recorded_shards
 from pipeline.cluster.settings import Settings
@@ -30,16 +36,27 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True, kw_only=True)
 class Wish:
-    """What is to be built. recipe: its name, "" for none. opening: seconds that the source took."""
+    """What is to be built: persistence images, or Gramian angular fields where gramian is given.
+
+    recipe: its name, "" for none. opening: seconds that the source took.
+    """
 
     source: Source
-    diagram: DiagramSpec
-    image: ImageSpec
-    recipe: str
+    diagram: DiagramSpec = field(default_factory=DiagramSpec)
+    image: ImageSpec = field(default_factory=ImageSpec)
+    gramian: GramianSpec | None = None
+    recipe: str = ""
     root: Path
     options: Options
     settings: Settings
     opening: float
+
+    def spec(self) -> StoreSpec:
+        """That of the store; reads the source. Raises InvalidSpec, SourceError."""
+        if self.gramian is not None:
+            return gramian_store(self.source, self.gramian)
+        spec = StoreSpec(source=self.source.spec(), diagram=self.diagram, image=self.image)
+        return spec.replace(recipe=recorded_name(self.recipe, spec.diagram, spec.image))
 
 
 def plan_jobs(wish: Wish, say: Say, *, dry: bool = False) -> Planned | None:
@@ -49,8 +66,7 @@ def plan_jobs(wish: Wish, say: Say, *, dry: bool = False) -> Planned | None:
     Raises any PiCacheError.
     """
     started = time.perf_counter()
-    spec = StoreSpec(source=wish.source.spec(), diagram=wish.diagram, image=wish.image)
-    spec = spec.replace(recipe=recorded_name(wish.recipe, spec.diagram, spec.image))
+    spec = wish.spec()
     reading = time.perf_counter() - started
     found = find_finished(wish.root, spec, say, mend=not dry)
     if found is not None and not (wish.options.retry and lost(found.manifest)):
@@ -87,6 +103,7 @@ def plan_jobs(wish: Wish, say: Say, *, dry: bool = False) -> Planned | None:
         cost=_cost(planned, wish.opening, reading),
         created=now(),
         retry=wish.options.retry,
+        versions=versions_of(spec),
     )
     if dry:
         return Planned(wish.root.absolute() / PLANS / f"{spec.key[:SHOWN]}-000000", plan)

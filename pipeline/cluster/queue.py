@@ -22,11 +22,15 @@ class ShardQueue:
         self.waiting = [*own, *others]
 
     def free(self) -> list[int]:
-        """Shards that nobody has done, does, or has tried too often, in our order."""
+        """Shards that nobody has done, does, or has tried too often, in our order.
+
+        Those that failed come last: each may take long, and others need not wait for them.
+        """
         recorded = recorded_shards(self.build)
         self.waiting = [k for k in self.waiting if k not in recorded]
         claimed, failed = claims_of(self.build), count_failures(self.planned)
-        return [k for k in self.waiting if k not in claimed and failed[k] < TRIES]
+        free = [k for k in self.waiting if k not in claimed and failed[k] < TRIES]
+        return sorted(free, key=lambda k: failed[k])
 
     def take(self) -> Claim | None:
         """The next shard, claimed for us; None where there is none."""

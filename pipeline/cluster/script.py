@@ -12,6 +12,7 @@ from pathlib import Path
 from pi_cache.errors import InvalidSpec
 from pipeline.cluster.settings import MOST_ELEMENTS, Settings, time_seconds, time_text
 from pipeline.cluster.workplan import WorkPlan
+from pipeline.plan import BASE_MEMORY
 
 ELEMENT_SECONDS = 180.0
 """What an element is to take: long beside its start, short beside a queue."""
@@ -25,8 +26,9 @@ FINISHING = 600.0
 """Seconds that the last job may take at least."""
 FINISHING_MEMORY, TABLE_MEMORY = 2**30, 2**10
 """Bytes that it takes, and of them for the id and label of a sample, generously."""
-ELEMENT_MEMORY = 2**27
-"""Bytes of an element beside its workers."""
+ELEMENT_MEMORY = 2**27 + BASE_MEMORY
+"""Bytes of an element beside its workers: also of one that waits while another process computes the
+shard that ended it."""
 HASHED = 2e8
 """Bytes a second of a store that are hashed again, on a slow file system."""
 

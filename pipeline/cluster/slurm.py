@@ -30,7 +30,18 @@ def submit(script: Path, *options: str) -> str:
 
 def submit_after(script: Path, job: str) -> str:
     """As `submit`, to be started when another job has ended, however it did."""
-    return submit(script, f"--dependency=afterany:{job}", "--kill-on-invalid-dep=yes")
+    return submit(script, *after(job))
+
+
+def after(job: str) -> tuple[str, str]:
+    """The options of a job that starts when another one has ended."""
+    return f"--dependency=afterany:{job}", "--kill-on-invalid-dep=yes"
+
+
+def cancel(jobs: Sequence[str]) -> None:
+    """End jobs; those that have ended already are no error. Raises BatchFailed."""
+    if jobs:
+        _answer(["scancel", *jobs])
 
 
 def job_states(jobs: Sequence[str]) -> Counter[str] | None:

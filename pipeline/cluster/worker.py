@@ -16,14 +16,18 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from pi_cache.errors import PiCacheError, StorageFull
+from pipeline.cluster.notes import crashes_of, keep_crashes
 from pipeline.cluster.workplan import Planned, read_plan
 from pipeline.engines.child import end_with_parent
 from pipeline.executors import THREAD_VARIABLES
+from pipeline.executors.signals import held_back, leave_to_parent
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+if TYPE_CHECKING:
+    from pipeline.shard import ShardResult, ShardTask
+
 ROOT = Path(__file__).resolve().parents[2]
 """Where the worker finds this package, however its parent did."""
 
@@ -34,14 +38,15 @@ class Worker:
     def __init__(self, folder: Path) -> None:
         path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
         leash, self.leash = os.pipe()
-        self.process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "pipeline.cluster.worker", str(folder), str(leash)],
-            pass_fds=[leash],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env={**os.environ, **dict.fromkeys(THREAD_VARIABLES, "1"), "PYTHONPATH": path},
-            process_group=0,  # Ctrl-C is for the element
-        )
+        with held_back():
+            self.process = subprocess.Popen(
+                [sys.executable, "-P", "-m", "pipeline.cluster.worker", str(folder), str(leash)],
+                pass_fds=[leash],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                env={**os.environ, **dict.fromkeys(THREAD_VARIABLES, "1"), "PYTHONPATH": path},
+                process_group=0,  # Ctrl-C is for the element
+            )
         os.close(leash)
         assert self.process.stdin is not None and self.process.stdout is not None
         self.requests: BinaryIO = self.process.stdin  # type: ignore[assignment]
@@ -50,11 +55,14 @@ class Worker:
         self.ready = False
         self.since = time.monotonic()
 
-    def give(self, shard: int) -> None:
-        """Have it compute a shard. One that has died meanwhile says so when it is asked."""
+    def give(self, shard: int, *, beside: bool = False) -> None:
+        """Have it compute a shard. One that has died meanwhile says so when it is asked.
+
+        beside: in a process of its own, which may die of it.
+        """
         self.shard, self.since = shard, time.monotonic()
         with suppress(BrokenPipeError):
-            self.requests.write(f"{shard}\n".encode())
+            self.requests.write(f"{json.dumps({'shard': shard, 'beside': beside})}\n".encode())
             self.requests.flush()
 
     def answer(self) -> dict[str, Any]:
@@ -92,8 +100,7 @@ def ready_of(workers: list[Worker], seconds: float) -> list[Worker]:
 
 def main() -> None:
     """Serve on standard input and output. Arguments: the plan's folder, the leash's descriptor."""
-    for number in SIGNALS:
-        signal.signal(number, signal.SIG_IGN)
+    leave_to_parent()
     end_with_parent(int(sys.argv[2]))
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # what a library prints must not mix with the answers
@@ -103,20 +110,26 @@ def main() -> None:
 
 def serve(planned: Planned, requests: Iterator[str]) -> Iterator[dict[str, Any]]:
     """One answer when it is ready, and one a shard."""
+    from pipeline.engines import engine_of
     from pipeline.shard import build_shard, warm
 
     try:
+        planned.check_release(_say)
         build, source = planned.build(), planned.source(_say)
         planned.check(source)
+        if build.spec.gramian is None:
+            engine_of(build.spec.diagram)
         warm(build.spec)
     except (PiCacheError, OSError) as error:
         yield {"unable": str(error)}
         return
     yield {"ready": True}
     for line in requests:
-        shard = int(line)
+        asked = json.loads(line)
+        shard = int(asked["shard"])
         try:
-            result = build_shard(planned.task(build, source, shard))
+            task = planned.task(build, source, shard)
+            result = _beside(planned, task) if asked["beside"] else build_shard(task)
         except Exception as error:
             known = isinstance(error, PiCacheError)
             text = str(error) if known else f"{type(error).__name__}: {error}"
@@ -125,6 +138,14 @@ def serve(planned: Planned, requests: Iterator[str]) -> Iterator[dict[str, Any]]
         else:
             seconds = result.stopped - result.started
             yield {"shard": shard, "samples": result.samples, "seconds": seconds}
+
+
+def _beside(planned: Planned, task: ShardTask) -> ShardResult:
+    """A shard that has ended a worker before. What is found of it is kept beside the plan."""
+    from pipeline.rescue import build_beside
+
+    known = crashes_of(planned, task.shard)
+    return build_beside(task, known, lambda crashed: keep_crashes(planned, task.shard, crashed))
 
 
 def _say(text: str) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import secrets
 import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +36,10 @@ class PlanNotFound(PiCacheError, FileNotFoundError):
     """No plan under that name."""
 
 
+class OtherRelease(PiCacheError, RuntimeError):
+    """A plan whose numbers this release computes in another way."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkPlan(Document):
     """What jobs need to know.
@@ -44,7 +48,8 @@ class WorkPlan(Document):
     of the samples. shards: those that were missing, as runs (start, stop). donor: key of a store
     with the same diagrams, "" for none. settings: see `pipeline.cluster.settings`. cost: measured
     `seconds` of a sample on one core, `opening` seconds of the source, `reading` seconds of all its
-    bytes, `memory` bytes of a worker. retry: as in `pipeline.shard.ShardTask`.
+    bytes, `memory` bytes of a worker. retry: as in `pipeline.shard.ShardTask`. versions: of this
+    package and the libraries that compute, by name, where the plan was made.
     """
 
     what = "plan of jobs"
@@ -61,6 +66,7 @@ class WorkPlan(Document):
     cost: Mapping[str, float]
     created: str
     retry: bool = False
+    versions: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def _parse(cls, content: dict[str, Any]) -> dict[str, Any]:
@@ -175,6 +181,31 @@ class Planned:
                 f"{source.kind}:{source.location} has other samples than when {self.folder.name} "
                 "was planned (their ids, labels or shapes differ); submit again to plan anew"
             )
+
+    def check_release(self, say: Callable[[str], None]) -> None:
+        """Raise OtherRelease where other numbers would be computed here than were planned.
+
+        say: told of other versions that compute the same numbers.
+        """
+        from pipeline.build import versions_of
+
+        spec, planned = self.plan.store_spec(), self.plan.versions
+        here, current = versions_of(spec), spec.replace(algorithm=0).algorithm
+        if spec.algorithm != current:
+            was, ours = (which.get("pi-cache", "of another release") for which in (planned, here))
+            raise OtherRelease(
+                f"{self.folder.name} was planned by pi-cache {was} for algorithm version "
+                f"{spec.algorithm}, and pi-cache {ours} here computes by version {current}, which "
+                "gives other numbers; install one release on all nodes, or submit again with this "
+                "one, for a store of its own"
+            )
+        others = [
+            f"{name} {version}, here {here.get(name, 'none')}"
+            for name, version in planned.items()
+            if here.get(name) != version
+        ]
+        if others:
+            say(f"note: planned with {'; '.join(others)}; the algorithm is the same, so it goes on")
 
 
 def runs_of(numbers: list[int]) -> tuple[tuple[int, int], ...]:

@@ -28,6 +28,7 @@ from pi_cache.specs import DiagramSpec, Status
 from pipeline.engines.common import pairs_by
 from pipeline.engines.frames import Closed, read_message, write_message
 from pipeline.engines.limits import BUDGET
+from pipeline.executors.signals import leave_to_parent
 
 INTERPRETER = 2**30
 """Bytes that libraries take before their first field, at most."""
@@ -35,7 +36,7 @@ INTERPRETER = 2**30
 
 def main() -> None:
     """Serve on standard input and output until the input ends. Argument: the leash's descriptor."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
+    leave_to_parent()
     end_with_parent(int(sys.argv[1]))
     _limit_memory(BUDGET + INTERPRETER)
     # What a library prints must not mix with the answers.

@@ -31,6 +31,7 @@ from pipeline.engines.child import peak_of
 from pipeline.engines.common import out_of_time
 from pipeline.engines.frames import Closed, read_message, write_message
 from pipeline.executors import THREAD_VARIABLES
+from pipeline.executors.signals import held_back
 
 START_SECONDS = 120.0
 """To start the interpreter and import a library, from a slow file system."""
@@ -51,14 +52,15 @@ class Child:
         leash, self.leash = os.pipe()
         self.errors: BinaryIO = tempfile.TemporaryFile()  # noqa: SIM115
         fcntl.fcntl(self.errors, fcntl.F_SETFL, os.O_APPEND)  # so that it can be emptied
-        self.process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "pipeline.engines.child", str(leash)],
-            pass_fds=[leash],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self.errors,
-            env={**os.environ, **dict.fromkeys(THREAD_VARIABLES, "1"), "PYTHONPATH": path},
-        )
+        with held_back():
+            self.process = subprocess.Popen(
+                [sys.executable, "-P", "-m", "pipeline.engines.child", str(leash)],
+                pass_fds=[leash],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self.errors,
+                env={**os.environ, **dict.fromkeys(THREAD_VARIABLES, "1"), "PYTHONPATH": path},
+            )
         os.close(leash)
         assert self.process.stdin is not None and self.process.stdout is not None
         self.requests: BinaryIO = self.process.stdin  # type: ignore[assignment]

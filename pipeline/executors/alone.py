@@ -19,6 +19,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from pi_cache.errors import PiCacheError
+from pipeline.executors.signals import held_back
 from pipeline.executors.threads import THREAD_VARIABLES
 
 Result = TypeVar("Result")
@@ -87,13 +88,14 @@ class Alone:
         path = os.pathsep.join(dict.fromkeys(filter(None, [*sys.path, str(ROOT)])))
         given = [there.fileno(), leash]
         self.errors = tempfile.TemporaryFile()  # noqa: SIM115
-        self.process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "pipeline.executors.answering", *map(str, given)],
-            pass_fds=given,
-            stdin=subprocess.DEVNULL,
-            stderr=self.errors,
-            env={**os.environ, **dict.fromkeys(THREAD_VARIABLES, "1"), "PYTHONPATH": path},
-        )
+        with held_back():
+            self.process = subprocess.Popen(
+                [sys.executable, "-P", "-m", "pipeline.executors.answering", *map(str, given)],
+                pass_fds=given,
+                stdin=subprocess.DEVNULL,
+                stderr=self.errors,
+                env={**os.environ, **dict.fromkeys(THREAD_VARIABLES, "1"), "PYTHONPATH": path},
+            )
         there.close()
         os.close(leash)
 

@@ -6,18 +6,18 @@ It answers one call at a time until its pipe closes. It ends with its parent, wh
 from __future__ import annotations
 
 import contextlib
-import signal
 import sys
 from multiprocessing.connection import Connection
 from typing import Any
 
 from pi_cache.errors import PiCacheError
 from pipeline.engines.child import end_with_parent
+from pipeline.executors.signals import leave_to_parent
 
 
 def main() -> None:
     """Serve until the pipe closes. Arguments: descriptors of the pipe and of the leash."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
+    leave_to_parent()
     end_with_parent(int(sys.argv[2]))
     pipe: Connection[Any, Any] = Connection(int(sys.argv[1]))
     with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):

@@ -86,14 +86,14 @@ def build_gafs(
     finished.
     """
     root = catalogue.parse_root(cache)
-    data, request, how = _opened(source, options, root)
+    data, request, how = opened_fields(source, options, root)
     if only_plan:
         _plan(data, request, how, root, as_json=as_json)
     else:
         _build(data, request, how, root, cache, as_json=as_json)
 
 
-def _opened(
+def opened_fields(
     source: str | None, given: dict[str, Any], root: Path
 ) -> tuple[Source, GramianRequest, Options]:
     """The source, the request and the build options that a command line means."""

@@ -5,6 +5,7 @@ Whoever begins to read a shard leaves a mark, which says whether that shard was 
 
 from __future__ import annotations
 
+import json
 import os
 import time
 import uuid
@@ -15,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.sources.base import Source
+from pipeline.sources.kinds import Kind
 
 SHARD = 8
 """Samples a shard."""
@@ -25,6 +27,12 @@ LONG = 60.0
 def exits(mark: Path) -> None:
     """End the process, each time."""
     os._exit(3)
+
+
+def exits_in_jobs(mark: Path) -> None:
+    """End the process, each time, where it belongs to a job."""
+    if "PI_TEST_MARKS" in os.environ:
+        exits(mark)
 
 
 def exits_once(mark: Path) -> None:
@@ -58,6 +66,7 @@ def _first(mark: Path) -> bool:
 
 TRAPS = {
     "exits": exits,
+    "exits in jobs": exits_in_jobs,
     "exits once": exits_once,
     "hoards": hoards,
     "hoards once": hoards_once,
@@ -108,7 +117,11 @@ def signal_of(number: int) -> np.ndarray:
 
 
 def hard_source(
-    root: Path, shards: int, seconds: float = 0.0, traps: Mapping[int, str] | None = None
+    root: Path,
+    shards: int,
+    seconds: float = 0.0,
+    traps: Mapping[int, str] | None = None,
+    location: str = "here",
 ) -> Source:
     """A source of so many whole shards. root: of the cache that it is built into."""
     marks = root.with_name(f"{root.name}.marks")
@@ -116,7 +129,7 @@ def hard_source(
     count = shards * SHARD
     return Source(
         kind="hard",
-        location="here",
+        location=location,
         sample="signal",
         shape=(40, 1),
         channels=("x",),
@@ -141,3 +154,23 @@ def newest(source: Source) -> int:
     assert isinstance(reader, HardReader)
     last = max(reader.marks.glob("new.*"), key=lambda path: path.stat().st_mtime_ns)
     return int(last.name.split(".")[2])
+
+
+def write_hard(path: Path, root: Path, shards: int, traps: Mapping[int, str]) -> str:
+    """The file that says what a source is, and how a command names it."""
+    named = {str(number): trap for number, trap in traps.items()}
+    path.write_text(json.dumps({"root": str(root), "shards": shards, "traps": named}))
+    return f"hard:{path}"
+
+
+class HardKind(Kind):
+    """The kind of source, known to these tests and to the jobs that they start."""
+
+    def open(self, path: str, **options: object) -> Source:
+        """The source that a file says."""
+        told = json.loads(Path(path).read_text())
+        traps = {int(number): trap for number, trap in told["traps"].items()}
+        return hard_source(Path(told["root"]), told["shards"], traps=traps, location=path)
+
+
+HARD = HardKind(opener="", line="", layout="", labels="", path="FILE")

@@ -19,7 +19,7 @@ from pipeline.buildoptions import Options
 from pipeline.executors import WorkersLost
 from pipeline.executors.alone import ProcessDied, memory_limit
 from pipeline.prepare import prepare
-from pipeline.rescue import Sparing, rescue_shard, spared
+from pipeline.rescue import Sparing, rescue_shard, spared, try_samples
 from pipeline.shard import ShardTask, build_shard
 from pipeline.sources.base import Source, read_samples
 from tests.cluster.hard_source import SHARD, hard_source, signal_of
@@ -79,6 +79,34 @@ def test_exactly_the_guilty_are_lost(
     assert set(np.flatnonzero(store.status == Status.CRASH)) == guilty
     assert set(np.flatnonzero(store.status == Status.OK)) == set(range(4 * SHARD)) - guilty
     assert set(store.manifest.statistics["problems"]) == names
+
+
+def test_what_is_known_of_a_shard_is_not_looked_for_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A batch job may end after each step; the next one goes on with what was told."""
+    task = begun(hard_source(tmp_path, 1), tmp_path, SHARD)
+    told: list[dict[int, str]] = []
+    calls: list[Any] = []
+
+    def deadly(function: Any, task: ShardTask) -> bool:
+        calls.append(function)
+        return "s5" in touched(task)
+
+    def beside(known: Any) -> None:
+        calls.clear()
+        rescue.build_beside(task, known, lambda crashed: told.append(dict(crashed)))
+
+    monkeypatch.setattr(rescue, "Alone", FakeProcess)
+    monkeypatch.setattr(rescue, "call_alone", FakeProcess().call)
+    monkeypatch.setattr(FakeProcess, "deadly", deadly)
+    beside(None)
+    assert told == [{}, {5: "ended with exit status 3"}]
+    assert calls[0] is build_shard and try_samples in calls, "whole, then by halves"
+    beside(told[0])
+    assert calls[0] is try_samples, "not whole again"
+    beside(told[1])
+    assert calls == [build_shard] and len(told) == 3, "and then without it"
 
 
 def fail(function: Any, patch: pytest.MonkeyPatch, root: Path) -> None:

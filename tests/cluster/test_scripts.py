@@ -185,7 +185,24 @@ def test_a_dry_run_writes_nothing(tmp_path: Path) -> None:
     words = [word for word in trial.words() if word != "--json"]
     done = trial.start(*words, "--dry-run").communicate(timeout=60)
     assert done[0].count("#!/bin/bash") == 2 and "--part" in done[0]
+    assert "the second one with --dependency=afterany:ARRAY --kill-on-invalid-dep=yes" in done[1]
     assert not trial.root.exists()
+
+
+def test_a_dry_run_says_in_json_what_would_be_asked_for(tmp_path: Path) -> None:
+    trial = Trial(tmp_path)
+    told = invoke(*trial.words(), "--dry-run", "--elements", "4", "--time", "20", "--memory", "2G")
+    assert told["plan"] is None and (told["shards"], told["samples"]) == (12, 96)
+    assert (told["elements"], told["workers"], told["rounds"]) == (4, 1, 3)
+    assert (told["time"], told["memory"]) == ("20", "2G")
+    assert "#SBATCH --array=1-4\n" in told["array_script"] and " work " in told["array_script"]
+    assert " finish " in told["finish_script"]
+    assert told["finish_options"] == ["--dependency=afterany:ARRAY", "--kill-on-invalid-dep=yes"]
+    assert not trial.root.exists()
+    planned = trial.plan()
+    again = invoke("resubmit", str(planned.folder), "--dry-run", "--json")
+    assert again["plan"] == str(planned.folder) and again["missing"] == 12
+    assert len(list(planned.folder.glob("round-*"))) == 2, "those of --plan-only alone"
 
 
 def test_without_slurm_the_plan_is_kept_and_the_way_out_told(

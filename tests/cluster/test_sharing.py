@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -18,8 +19,12 @@ from pipeline.cluster.workplan import Planned
 from pipeline.shard import ShardResult, ShardTask
 from tests.cluster.jobs_of_digits import SHARDS, Trial, serial_digest
 
+EXECUTORS = [["serial"], ["joblib", "--workers", "2"]]
+if find_spec("distributed") is not None:
+    EXECUTORS.append(["dask", "--workers", "1"])
 
-@pytest.mark.parametrize("how", [["serial"], ["joblib", "--workers", "2"]], ids=lambda w: w[0])
+
+@pytest.mark.parametrize("how", EXECUTORS, ids=lambda words: words[0])
 def test_two_shells_help_each_other(how: list[str], tmp_path: Path) -> None:
     trial = Trial(tmp_path, seconds=0.2)
     words = [*trial.words("build-pis"), "--executor", *how]
@@ -71,6 +76,19 @@ def test_a_claim_that_could_not_be_removed_holds_up_nobody_here(
         assert ours
 
 
+def test_the_processes_of_one_command_do_not_hold_up_each_other(planned: Planned) -> None:
+    """A worker of Dask is lost on another host; its claim is the command's own, which goes on."""
+    build = planned.build()
+    lost = build.temporary / f"claim-000005@elsewhere.7.{'b' * 16}"
+    lost.touch()
+    with claiming(build, 5, "c" * 16) as ours:
+        assert not ours, "another command heeds it"
+    with claiming(build, 5, "b" * 16) as ours:
+        assert ours
+    assert lost.exists() and set(claims_of(build)) == {5}
+    assert claims_of(build, but="b" * 16) == {}
+
+
 def test_a_claim_of_another_host_holds_while_it_is_renewed(planned: Planned) -> None:
     build = planned.build()
     path = foreign(build, 5)
@@ -88,8 +106,8 @@ def test_of_two_at_once_one_has_it(planned: Planned, monkeypatch: pytest.MonkeyP
     """The other one's claim appears between the first look and the second one."""
     build, seen = planned.build(), []
 
-    def claims_later(build: Build) -> dict[int, list[str]]:
-        seen.append(claims_of(build))
+    def claims_later(build: Build, *, but: str) -> dict[int, list[str]]:
+        seen.append(claims_of(build, but=but))
         if len(seen) == 1:
             foreign(build, 5, "0")  # before ours in the order of names
         return seen[-1]

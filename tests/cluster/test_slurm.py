@@ -6,13 +6,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from pi_cache.integrity.verification import verify
 from pi_cache.reader import open_store
+from pi_cache.specs import Status
 from pipeline.cluster.jobs import rounds_of
-from pipeline.cluster.notes import notes_of
+from pipeline.cluster.notes import crashes_of, notes_of
 from pipeline.cluster.workplan import Planned, read_plan
+from pipeline.sources.kinds import KINDS
+from tests.cluster.hard_source import HARD, write_hard
 from tests.cluster.jobs_of_digits import SHARDS, Trial, invoke, serial_digest
 from tests.cluster.slurm_lab import SlurmLab, missing_programs, wait_for
 
@@ -61,6 +65,13 @@ def at_work(planned: Planned, elements: int = 2) -> bool:
     return sum(bool(seen.note.working) for seen in notes_of(planned)) >= elements
 
 
+def start_when_requeued(lab: SlurmLab, element: str) -> None:
+    """Have it start at once; SLURM waits until what the first start was granted has expired."""
+    asked = ("scontrol", "show", "job", element)
+    wait_for(lambda: "JobState=PENDING" in lab.call(*asked), "it is requeued", 60)
+    lab.call("scontrol", "update", f"JobId={element}", "StartTime=now")
+
+
 def test_two_nodes_build_what_one_process_builds(
     lab: SlurmLab, digest: str, tmp_path: Path
 ) -> None:
@@ -101,8 +112,7 @@ def test_a_requeued_element_goes_on(lab: SlurmLab, digest: str, tmp_path: Path) 
     wait_for(lambda: at_work(planned), "both elements work", 60)
     element = f"{told['array']}_1"
     lab.call("scontrol", "requeue", element)
-    wait_for(lambda: "PENDING" in lab.call("scontrol", "show", "job", element), "it is requeued")
-    lab.call("scontrol", "update", f"JobId={element}", "StartTime=now")
+    start_when_requeued(lab, element)
     lab.wait(told["array"], told["finish"], seconds=90)
     check_finished(planned, digest)
     restarts = {seen.note.batch.get("SLURM_RESTART_COUNT", "0") for seen in notes_of(planned)}
@@ -136,11 +146,40 @@ def test_a_node_that_dies_costs_what_it_had_in_work(
     wait_for(lambda: at_work(planned), "both elements work", 60)
     lab.kill_node("n1")
     wait_for(lambda: not lab.processes_of("n1"), "nothing runs there")
+    (part,) = [seen.note.part for seen in notes_of(planned) if seen.note.node == "n1"]
+    start_when_requeued(lab, f"{told['array']}_{part}")
     lab.wait(told["array"], told["finish"], seconds=120)
     lab.start_node("n1")
     check_finished(planned, digest)
     assert "lost" in [seen.state for seen in notes_of(planned) if seen.note.node == "n1"]
     assert sum(trial.computed().values()) <= SHARDS + 1
+
+
+def test_a_sample_that_kills_costs_itself(
+    lab: SlurmLab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The array finishes by itself, with the store that joblib makes of the same samples."""
+    monkeypatch.setitem(KINDS, "hard", HARD)
+    trial = Trial(tmp_path)
+    named = write_hard(tmp_path / "hard.json", trial.root, 4, {13: "exits in jobs"})
+    words = [named, "--shard-samples", "8", "--pixels", "8", "--json", "--cache"]
+    jobs = ["--elements", "2", "--rounds", "0", *trial.setup()]
+    told = invoke("submit", *words, str(trial.root), *jobs)
+    planned = read_plan(Path(told["plan"]))
+    lab.wait(told["array"], told["finish"], seconds=120)
+    store = open_store(planned.store())
+    assert np.flatnonzero(store.status == Status.CRASH).tolist() == [13]
+    assert store.manifest.status == {"OK": 31, "CRASH": 1}
+    assert "shard 1 failed: its worker ended with exit status 3" in logs_of(planned)
+    assert "shard 1 has ended a worker: it runs in a process of its own" in logs_of(planned)
+    assert "1 CRASH: these samples have no image; to compute them again, add --retry" in logs_of(
+        planned
+    )
+    assert crashes_of(planned, 1) == {5: "ended with exit status 3"}
+    monkeypatch.setenv("PI_TEST_MARKS", str(trial.marks))
+    joblib = ["--executor", "joblib", "--workers", "1"]
+    other = invoke("build-pis", *words, str(tmp_path / "other"), *joblib)
+    assert store.manifest.digest == other["digest"]
 
 
 def test_two_submissions_at_once_share_the_work(lab: SlurmLab, digest: str, tmp_path: Path) -> None:

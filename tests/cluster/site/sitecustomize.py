@@ -1,8 +1,11 @@
 """Run by every Python of a job in these tests: shards take a while there, leave a mark, or fail.
 
-$PI_TEST_SECONDS: that each shard takes more. $PI_TEST_MARKS: a folder for a mark a computation.
-$PI_TEST_POISON: shards, joined by commas, whose computation ends the process; $PI_TEST_ERROR:
-shards that raise.
+And `hard` is a kind of source there, see `tests.cluster.hard_source`.
+
+$PI_TEST_SECONDS: that each shard takes more, unless $PI_TEST_FAST is a file. $PI_TEST_MARKS: a
+folder for a mark a computation. $PI_TEST_POISON: shards, joined by commas, whose computation ends
+the process; $PI_TEST_ERROR: shards that raise. $PI_TEST_GRACE: seconds that a shard may still take
+after a signal.
 """
 
 from __future__ import annotations
@@ -18,11 +21,11 @@ from typing import Any
 
 
 class Patched(importlib.machinery.PathFinder):
-    """Finds `pipeline.shard`, and changes it once it is loaded."""
+    """Finds what is in CHANGES, and changes it once it is loaded."""
 
     @classmethod
     def find_spec(cls, fullname: str, path: Any = None, target: Any = None) -> Any:
-        if fullname != "pipeline.shard":
+        if fullname not in CHANGES:
             return None
         spec = super().find_spec(fullname, path, target)
         assert spec is not None and spec.loader is not None
@@ -30,10 +33,32 @@ class Patched(importlib.machinery.PathFinder):
 
         def exec_module(module: Any) -> None:
             load(module)
-            module.build_shard = watched(module.build_shard)
+            CHANGES[fullname](module)
 
         spec.loader.exec_module = exec_module
         return spec
+
+
+def watch(module: Any) -> None:
+    module.build_shard = watched(module.build_shard)
+
+
+def know_hard(module: Any) -> None:
+    sys.path.append(str(Path(__file__).resolve().parents[3]))
+    from tests.cluster.hard_source import HARD
+
+    module.KINDS["hard"] = HARD
+
+
+def give_grace(module: Any) -> None:
+    module.GRACE = float(os.environ.get("PI_TEST_GRACE", module.GRACE))
+
+
+CHANGES = {
+    "pipeline.shard": watch,
+    "pipeline.sources.kinds": know_hard,
+    "pipeline.cluster.element": give_grace,
+}
 
 
 def watched(build_shard: Any) -> Any:
@@ -44,7 +69,8 @@ def watched(build_shard: Any) -> Any:
         marks = os.environ.get("PI_TEST_MARKS")
         if marks:
             (Path(marks) / f"{task.shard}.{secrets.token_hex(4)}").touch()
-        time.sleep(float(os.environ.get("PI_TEST_SECONDS", "0")))
+        if not Path(os.environ.get("PI_TEST_FAST", "no such file")).exists():
+            time.sleep(float(os.environ.get("PI_TEST_SECONDS", "0")))
         if str(task.shard) in os.environ.get("PI_TEST_POISON", "").split(","):
             os._exit(9)
         if str(task.shard) in os.environ.get("PI_TEST_ERROR", "").split(","):
