@@ -70,12 +70,12 @@ $(VENV)/demo.done: pyproject.toml | $(VENV)/bin/python
 	touch $@
 
 $(VENV)/test.done: pyproject.toml constraints.txt | $(VENV)/bin/python
-	$(VENV)/bin/python $(PIP) -e ".[pipeline,gudhi,plots,parquet,cluster,train,huggingface,test]"
+	$(VENV)/bin/python $(PIP) -e ".[pipeline,gudhi,plots,parquet,cluster,serve,remote,train,huggingface,test]"
 	touch $@
 
 .venv-newest/test.done: pyproject.toml
 	$(NEWEST) -m venv .venv-newest
-	.venv-newest/bin/python $(PIP) -e ".[pipeline,gudhi,plots,parquet,cluster,test]"
+	.venv-newest/bin/python $(PIP) -e ".[pipeline,gudhi,plots,parquet,cluster,serve,remote,test]"
 	touch $@
 
 .venv-giotto/test.done: pyproject.toml

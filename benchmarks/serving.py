@@ -1,12 +1,14 @@
 """Our service beside plain nginx: the same files, the same clients, in turns, in one run.
 
     apt-get install nginx-light wrk
-    python -m benchmarks.serving [--seconds 120] [--readers 32] [--workers 1]
+    python -m benchmarks.serving [--seconds 120] [--readers 32]
 
-nginx has one worker, sendfile, and no more to do than to send files of a folder. Ours looks paths
+nginx has one worker, sendfile, and no more to do than to send files of a folder; tcp_nopush is off,
+as with it a range that is a little longer than a packet waits 40 ms for its end. Ours looks paths
 up in the manifest, checks digests, and knows who asks. Both write a log, answer on loopback, and
 run on one core; wrk, which reads and drops what comes, runs on another. Two works: 64 KB from a
-random place of a random shard, and whole shards. Before anything is timed, parts of files are read
+random place of a random shard, and whole shards. Ours is asked a second time in a way that it does
+not answer at once. Before anything is timed, parts of files are read
 from both and compared.
 """
 
@@ -24,7 +26,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import click
@@ -33,14 +35,16 @@ import numpy as np
 from benchmarks.first_touch import real_store
 from benchmarks.machine import ROOT, heading
 from pi_cache.layout import Layout
+from pi_cache.serving.tokens import new_token
 
 RANGE = 64 << 10
+DAY = 86_400.0
 PATIENCE = 60.0
 """Seconds for a server to answer at first."""
 TICK = os.sysconf("SC_CLK_TCK")
 
 NGINX = """
-daemon off; worker_processes {workers}; pid {folder}/pid; error_log {folder}/error.log;
+daemon off; worker_processes 1; pid {folder}/pid; error_log {folder}/error.log;
 events {{ worker_connections 4096; }}
 http {{
   sendfile on; tcp_nopush off; tcp_nodelay on; keepalive_requests 1000000000;
@@ -51,16 +55,22 @@ http {{
 }}
 """
 
+ODD = ', ["X-Odd"] = "1"'
+"""A header with which a request goes through h11 and the routes."""
+
 WRK = """
 local paths, size = {paths}, {size}
+local headers = {{["Authorization"] = "Bearer {token}"{more}}}
 local number = 0
 function setup(thread) thread:set("seed", {seed} + number); number = number + 1 end
 function init(args) math.randomseed(seed) end
 function request()
   local one = paths[math.random(#paths)]
-  if size == 0 then return wrk.format("GET", one[1]) end
-  local first = math.random(0, one[2] - size)
-  return wrk.format("GET", one[1], {{["Range"] = "bytes=" .. first .. "-" .. first + size - 1}})
+  if size > 0 then
+    local first = math.random(0, one[2] - size)
+    headers["Range"] = "bytes=" .. first .. "-" .. first + size - 1
+  end
+  return wrk.format("GET", one[1], headers)
 end
 function done(summary, latency, requests)
   local e = summary.errors
@@ -74,11 +84,16 @@ end
 
 @dataclass(frozen=True)
 class Server:
-    """One that runs. processes: its own id, below which its workers are."""
+    """One that runs. process: its id, below which its workers are. token: what it is asked with.
+
+    more: another header, in Lua.
+    """
 
     name: str
     port: int
     process: int
+    token: str
+    more: str = ""
 
     @property
     def processes(self) -> list[int]:
@@ -133,40 +148,43 @@ class Row:
 
 
 @contextlib.contextmanager
-def nginx(root: Path, workers: int, core: int) -> Iterator[Server]:
+def nginx(root: Path, core: int | None) -> Iterator[Server]:
     """Plain nginx over a folder."""
     with tempfile.TemporaryDirectory(prefix="nginx.") as folder:
         port = _free_port()
         Path(folder).chmod(0o755)
-        text = NGINX.format(folder=folder, root=root, port=port, workers=workers)
+        text = NGINX.format(folder=folder, root=root, port=port)
         (Path(folder) / "nginx.conf").write_text(text, encoding="utf-8")
         line = [_program("nginx"), "-c", f"{folder}/nginx.conf", "-e", f"{folder}/error.log"]
-        with _running("nginx", line, port, core) as server:
-            yield server
+        with _running(line, port, core) as process:
+            yield Server("nginx", port, process, "as-long-as-a-real-one" * 3)
 
 
 @contextlib.contextmanager
-def ours(root: Path, workers: int, core: int) -> Iterator[Server]:
+def ours(root: Path, core: int | None) -> Iterator[Server]:
     """`pi-cache serve` over a cache root, without a limit on the rate of requests."""
     with tempfile.TemporaryDirectory(prefix="serve.") as folder:
         port = _free_port()
         line = [
             sys.executable, "-m", "pi_cache.cli", "serve", str(root), "--port", str(port),
-            "--rate", "0", "--log", f"{folder}/log",
+            "--rate", "0", "--log", f"{folder}/log", "--tokens", f"{folder}/tokens",
         ]  # fmt: skip
-        line += ["--workers", str(workers)] * (workers > 1)
-        with _running("pi-cache", line, port, core) as server:
-            yield server
+        token, _ = new_token(
+            Path(folder) / "tokens", "benchmark", may=["read"], stores=None, seconds=DAY
+        )
+        with _running(line, port, core) as process:
+            yield Server("pi-cache", port, process, token)
 
 
 @contextlib.contextmanager
-def _running(name: str, line: Sequence[str], port: int, core: int) -> Iterator[Server]:
+def _running(line: Sequence[str], port: int, core: int | None) -> Iterator[int]:
+    """A program that answers at a port; its id."""
     process = subprocess.Popen(
         [*_on(core), *line], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     try:
         _wait(process, port)
-        yield Server(name, port, process.pid)
+        yield process.pid
     finally:
         process.terminate()
         process.wait(PATIENCE)
@@ -197,6 +215,7 @@ def compare(path: Path, paths: dict[str, int], server: Server) -> None:
         content = (path.parents[1] / name[1:]).read_bytes()
         for first in (0, chance.randrange(size - RANGE)):
             headers = {"Range": f"bytes={first}-{first + RANGE - 1}"} if first else {}
+            headers["Authorization"] = f"Bearer {server.token}"
             line.request("GET", name, headers=headers)
             answer = line.getresponse()
             expected = content[first : first + RANGE] if first else content
@@ -206,11 +225,19 @@ def compare(path: Path, paths: dict[str, int], server: Server) -> None:
 
 
 def turn(
-    server: Server, paths: dict[str, int], *, size: int, readers: int, seconds: float, core: int
+    server: Server,
+    paths: dict[str, int],
+    *,
+    size: int,
+    readers: int,
+    seconds: float,
+    core: int | None,
 ) -> Turn:
     """Let wrk read for so long. size: bytes of a range, 0 for whole files."""
     listed = ", ".join(f'{{"{name}", {length}}}' for name, length in paths.items())
-    script = WRK.format(paths=f"{{{listed}}}", size=size, seed=random.randrange(2**20))
+    listed = f"{{{listed}}}"
+    seed, token = random.randrange(2**20), server.token
+    script = WRK.format(paths=listed, size=size, seed=seed, token=token, more=server.more)
     with tempfile.NamedTemporaryFile("w", suffix=".lua") as file:
         file.write(script)
         file.flush()
@@ -222,25 +249,25 @@ def turn(
         done = subprocess.run(line, capture_output=True, text=True, check=True)
         spent = server.spent() - before
     (told,) = [json.loads(row) for row in done.stdout.splitlines() if row.startswith("{")]
-    found = Turn(**told, spent=spent)
-    if found.failed or not found.requests:
-        raise click.ClickException(f"{server.name}: {found.failed} requests failed:\n{done.stdout}")
-    return found
+    had = Turn(**told, spent=spent)
+    if had.failed or not had.requests:
+        raise click.ClickException(f"{server.name}: {had.failed} requests failed:\n{done.stdout}")
+    return had
 
 
 WORKS = {"64 KB ranges": RANGE, "whole shards": 0}
 
 
 def measure(
-    root: Path, path: Path, *, seconds: float, readers: int, workers: int, rounds: int
+    root: Path, path: Path, *, seconds: float, readers: int, rounds: int
 ) -> tuple[list[Row], dict[str, int]]:
     """A row for each server and work, and the bytes that each server held at most.
 
     seconds: of each server, over its works and rounds.
     """
     paths, cores = shards(path), _cores()
-    with nginx(root, workers, cores[0]) as one, ours(root, workers, cores[0]) as other:
-        servers = (one, other)
+    with nginx(root, cores[0]) as one, ours(root, cores[0]) as other:
+        servers = (one, other, replace(other, name="pi-cache, routes", more=ODD))
         for server in servers:
             compare(path, paths, server)
         rows = {(s.name, work): Row(s.name, work) for work in WORKS for s in servers}
@@ -249,11 +276,9 @@ def measure(
             for work, size in WORKS.items():
                 for server in servers:
                     rows[server.name, work].turns.append(
-                        turn(
-                            server, paths, size=size, readers=readers, seconds=each, core=cores[1]
-                        )
+                        turn(server, paths, size=size, readers=readers, seconds=each, core=cores[1])
                     )
-        return [*rows.values()], {server.name: server.peak() for server in servers}
+        return [*rows.values()], {one.name: one.peak(), other.name: other.peak()}
 
 
 def table(rows: Sequence[Row], peaks: dict[str, int]) -> str:
@@ -266,7 +291,8 @@ def table(rows: Sequence[Row], peaks: dict[str, int]) -> str:
         p50, p99 = (np.median([getattr(t, name) for t in row.turns]) for name in ("p50", "p99"))
         lines.append(
             f"| {row.work} | {row.name} | {row.rate():,.0f} | {row.speed() / 1e6:,.0f} | {p50:.2f}"
-            f" | {p99:.2f} | {row.cost():.3f} | {row.busy():.2f} | {peaks[row.name] >> 20} |"
+            f" | {p99:.2f} | {row.cost():.3f} | {row.busy():.2f}"
+            f" | {peaks[row.name.partition(',')[0]] >> 20} |"
         )
     return "\n".join(lines)
 
@@ -282,11 +308,16 @@ def _cores() -> tuple[int | None, int | None]:
     return (cores[0], cores[1]) if len(cores) > 1 and shutil.which("taskset") else (None, None)
 
 
+def found(name: str) -> str | None:
+    """Where a program is, None where it is not installed."""
+    return shutil.which(name) or shutil.which(name, path="/usr/sbin:/usr/local/sbin")
+
+
 def _program(name: str) -> str:
-    found = shutil.which(name) or shutil.which(name, path="/usr/sbin:/usr/local/sbin")
-    if not found:
+    path = found(name)
+    if path is None:
         raise click.ClickException(f"{name} is missing: apt-get install nginx-light wrk")
-    return found
+    return path
 
 
 def _free_port() -> int:
@@ -317,10 +348,9 @@ def _peak(process: int) -> int:
 @click.command(help=__doc__.splitlines()[0])
 @click.option("--seconds", default=120.0, show_default=True, help="Of each server.")
 @click.option("--readers", default=32, show_default=True)
-@click.option("--workers", default=1, show_default=True, help="Processes of each server.")
 @click.option("--rounds", default=6, show_default=True)
 @click.option("--shards", "count", default=8, show_default=True, help="Of 1,024 samples.")
-def main(seconds: float, readers: int, workers: int, rounds: int, count: int) -> None:
+def main(seconds: float, readers: int, rounds: int, count: int) -> None:
     """Print the table."""
     for line in heading(("starlette", "uvicorn", "h11")):
         click.echo(line)
@@ -333,9 +363,7 @@ def main(seconds: float, readers: int, workers: int, rounds: int, count: int) ->
             f"{len(paths)} shards of {sum(paths.values()) / len(paths) / 1e6:.1f} MB,"
             f" {readers} readers, {seconds:g} s a server in {rounds} rounds of turns\n"
         )
-        rows, peaks = measure(
-            Path(folder), path, seconds=seconds, readers=readers, workers=workers, rounds=rounds
-        )
+        rows, peaks = measure(Path(folder), path, seconds=seconds, readers=readers, rounds=rounds)
     click.echo(table(rows, peaks))
 
 

@@ -23,6 +23,7 @@ from pi_cache.errors import (
     UnsupportedFormat,
 )
 from pi_cache.manifest import MALFORMED, ShardRecord, StoreManifest
+from pi_cache.remote.address import is_remote
 from pi_cache.root import STORES, check_root
 from pi_cache.specs import RETRIED, SPEC_FORMAT, StoreSpec, differences
 
@@ -104,6 +105,10 @@ def core_seconds(entry: Entry) -> float:
 
 def locate(store: str | Path, root: str | Path | None = None) -> Path:
     """The folder of a store named by path, key or unique start of a key. Raises StoreNotFound."""
+    if is_remote(store):
+        raise StoreNotFound(
+            f"{store}: lies on another machine; copy it into a cache first: pi-cache pull {store}"
+        )
     path = Path(store)
     if isinstance(store, Path) or files.is_folder(path):
         return path.absolute()

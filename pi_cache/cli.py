@@ -6,7 +6,19 @@ import sys
 
 import click
 
-from pi_cache.commands import check, export, keep, legacy, look, mend, split
+from pi_cache.commands import (
+    check,
+    export,
+    keep,
+    legacy,
+    look,
+    mend,
+    request,
+    serve,
+    split,
+    token,
+    transfer,
+)
 from pi_cache.commands.options import CONTEXT, say
 from pi_cache.errors import PiCacheError
 
@@ -33,6 +45,11 @@ for _command in (
     export.export_store,
     split.show_folds,
     split.show_join,
+    serve.serve,
+    request.request,
+    transfer.pull,
+    transfer.push,
+    token.token,
 ):
     cli.add_command(_command)
 

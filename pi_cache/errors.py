@@ -103,6 +103,22 @@ class AlreadyPublished(PiCacheError, FileExistsError):
         self.paths = paths
 
 
+class RemoteFailed(PiCacheError, ConnectionError):
+    """A server that does not answer, or not as it should; the same command again goes on."""
+
+
+class BuildFailed(PiCacheError, RuntimeError):
+    """A store that a service was asked for and did not build; says why, and what to do."""
+
+
+class AccessRefused(PiCacheError, PermissionError):
+    """A server that refuses this token, or a token that must not be sent or read so."""
+
+
+class RemoteNotInstalled(PiCacheError, ImportError):
+    """A library that reaches remote stores and is not installed; with the line that installs it."""
+
+
 class StaleImages(PiCacheError, ValueError):
     """Augmentations that stored images do not follow; says why, and what to do instead."""
 
@@ -113,3 +129,15 @@ class NotFinite(PiCacheError, ArithmeticError):
 
 class TrackerNotInstalled(PiCacheError, ImportError):
     """A program that draws curves of a run and is not installed; with the line that installs it."""
+
+
+class UnsafeTokens(PiCacheError, PermissionError):
+    """Tokens of the service that others could change, or no folder of tokens at all."""
+
+
+class ServiceRefused(PiCacheError, ValueError):
+    """Settings with which the service would be open to whom it should not be; says which."""
+
+
+class ServiceNotInstalled(PiCacheError, ImportError):
+    """A library of the service that is not installed; with the line that installs it."""

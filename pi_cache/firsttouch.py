@@ -51,7 +51,14 @@ class _Stopped(Exception):
 
 
 class FirstTouch:
-    """Opens the files of a store, each checked before as `check` says; see `reader.open_store`."""
+    """Opens the files of a store, each checked before as `check` says; see `reader.open_store`.
+
+    forgets: a file that was opened once may be gone later, so that it is worth a thread again.
+    is_scarce: a file takes room for as long as somebody has it open, so that few are kept so.
+    """
+
+    forgets = False
+    is_scarce = False
 
     def __init__(self, store: Path, entries: Files, check: Check) -> None:
         if check not in get_args(Check):
@@ -64,6 +71,11 @@ class FirstTouch:
         # Threads share these: every step on them is one that no other thread can interrupt.
         self._agreed: dict[str, Identity] = {}
         self._turns: dict[tuple[_Process, str], threading.Event] = {}
+
+    @property
+    def works_ahead(self) -> bool:
+        """Whether there is anything for threads to do before a file is opened."""
+        return self.check == "first-touch"
 
     def check_sizes(self) -> None:
         """Raise CorruptStore that names every file which is missing or of another size."""
@@ -89,6 +101,11 @@ class FirstTouch:
             self._agree(listed, file)
         return file
 
+    def known(self, listed: str) -> OpenFile | None:
+        """A file that needs no hashing any more; None for one that `open` would hash."""
+        file = OpenFile(self.store / listed, self.entry(listed))
+        return file if self._has_agreed(listed, file) else None
+
     def entry(self, listed: str) -> FileEntry:
         """Size and digest of a file. Raises CorruptStore where the manifest does not list it."""
         try:
@@ -104,7 +121,7 @@ class FirstTouch:
         the others have hashed meanwhile.
         """
         missing = self._unchecked(names)
-        helpers = min(THREADS, _cores(), len(missing)) - 1 if len(missing) > 1 else 0
+        helpers = min(self._threads(), len(missing)) - 1 if len(missing) > 1 else 0
         if not helpers:
             yield iter(range(len(names)))
             return
@@ -135,6 +152,10 @@ class FirstTouch:
         if not _start(self._hash_ahead, missing, running):
             del self._turns[running]
         return True
+
+    def _threads(self) -> int:
+        """Files of one read that are worked on at a time."""
+        return min(THREADS, _cores())
 
     def _unchecked(self, names: Sequence[str]) -> list[int]:
         """Positions of files that are neither hashed nor remembered, and worth a thread."""

@@ -189,14 +189,20 @@ def _record(build: Build, shard: int) -> ShardRecord | None:
         return None
 
 
-def finish(build: Build, *, versions: Mapping[str, str] | None = None) -> StoreManifest:
+def finish(
+    build: Build,
+    *,
+    versions: Mapping[str, str] | None = None,
+    manifest: StoreManifest | None = None,
+) -> StoreManifest:
     """The manifest, after every file was hashed again from disk; all of it durable.
 
     Every name is durable before that of the manifest, so that cut power leaves no manifest of files
     that are not there; then the folders up to that of the cache root.
 
-    versions: of the libraries that computed, by name. Raises UnfinishedStore when shards are
-    missing. Builders that finish at the same time return the same manifest.
+    versions: of the libraries that computed, by name. manifest: that of the store of which this one
+    is a copy, instead of a new one. Raises UnfinishedStore when shards are missing. Builders that
+    finish at the same time return the same manifest.
     """
     numbers = range(TABLE_SHARD, build.shards)
     records = files.in_threads(lambda k: _valid_record(build, k), numbers)
@@ -210,7 +216,7 @@ def finish(build: Build, *, versions: Mapping[str, str] | None = None) -> StoreM
     _clear(build, held)
     for folder in _inner_folders(build.path):
         files.sync_directory(folder)  # another builder may have named a file and been killed then
-    manifest = _publish_manifest(build, _manifest(build, held, versions or {}))
+    manifest = _publish_manifest(build, manifest or _manifest(build, held, versions or {}))
     root = build.path.absolute().parent.parent  # of a relative path not all are in it
     for folder in (build.path, build.path.parent, root):
         files.sync_directory(folder)

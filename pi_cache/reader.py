@@ -29,6 +29,7 @@ from pi_cache.layout import Column
 from pi_cache.manifest import StoreManifest
 from pi_cache.mapping import Mapping as Mapped
 from pi_cache.mapping import fits
+from pi_cache.remote.address import is_remote
 from pi_cache.rows import parse_indices, parse_output, read_only, runs
 from pi_cache.shardfile import REMEDY, ShardFile, located, most_open
 from pi_cache.shards import ShardFormat, decode_numbers, decode_strings
@@ -42,21 +43,34 @@ AHEAD = 8
 """Shards hashed ahead of who reads in order, half of them at a time."""
 UNWATCHED = 1.0
 """Seconds for which `take` does not look again at files that it has read."""
+SCARCE = 8
+"""Shards kept open where each of them takes room that others need."""
 IN_ORDER = 3
 """Reads, each after the last row of the one before, that are no chance any more."""
 
 
 def open_store(
-    store: str | Path, *, root: str | Path | None = None, check: Check = "first-touch"
+    store: str | Path,
+    *,
+    root: str | Path | None = None,
+    check: Check = "first-touch",
+    token: str | None = None,
 ) -> Store:
-    """A finished store, by its path, its key, or the start of its key under `root`.
+    """A finished store, by its path, its key, the start of its key under `root`, or its address.
 
-    root: the cache; see `catalogue.default_root`. check: when a file's SHA-256 is computed:
+    An address is http(s)://HOST/stores/KEY of a service or s3://BUCKET/PREFIX/KEY; see `remote`.
+    root: the cache; see `catalogue.default_root`. token: for a service, else $PI_CACHE_TOKEN or the
+    file of tokens. check: when a file's SHA-256 is computed:
     never (`size`: presence and size only, now; of a mapped store nothing else is ever checked),
     before its first bytes are returned (`first-touch`: once on a host for as long as inode, size
     and times stay, see `checked`), or before every read (`always`).
-    Raises StoreNotFound, UnfinishedStore, CorruptStore, UnsupportedFormat.
+    Raises StoreNotFound, UnfinishedStore, CorruptStore, UnsupportedFormat; of an address also
+    AccessRefused, RemoteFailed, RemoteNotInstalled.
     """
+    if is_remote(store):
+        from pi_cache.remote.reading import open_remote
+
+        return open_remote(str(store), check=check, token=token)
     path = catalogue.locate(store, root)
     manifest = _with_handles(lambda: catalogue.read_manifest(path))
     return Store(path, manifest, check)
@@ -65,19 +79,26 @@ def open_store(
 class Store:
     """A finished store; `len` is its number of samples."""
 
-    def __init__(self, path: Path, manifest: StoreManifest, check: Check) -> None:
+    def __init__(
+        self,
+        path: Path,
+        manifest: StoreManifest,
+        check: Check,
+        *,
+        touch: FirstTouch | None = None,
+    ) -> None:
         self.path = path
         self.manifest = manifest
         self.check = check
+        self._touch = touch or FirstTouch(path, manifest.files, check)
         self._columns = {column.name: column for column in manifest.columns}
         self._formats = {c.name: c.shard_format(manifest.layout) for c in manifest.columns}
         self._open: dict[str, ShardFile] = {}
         self._names: dict[str, list[str]] = {}
         self._mapped: dict[str, Mapped | None] = {}
         self._order: dict[str, tuple[int, int, int, int]] = {}
-        fresh = range(manifest.shards if check == "first-touch" else 0)
+        fresh = range(manifest.shards if self._touch.works_ahead else 0)
         self._fresh = {name: set(fresh) for name in self._columns}
-        self._touch = FirstTouch(path, manifest.files, check)
         self._touch.check_sizes()
         _stores.add(self)
 
@@ -99,6 +120,15 @@ class Store:
     def key(self) -> str:
         """The key of the spec."""
         return self.manifest.key
+
+    @property
+    def address(self) -> str:
+        """Where it lies, as `open_store` takes it."""
+        return str(self.path)
+
+    def beside(self, key: str, *, check: Check = "first-touch") -> Store:
+        """The store of another key in the same place. Raises as `open_store`."""
+        return open_store(self.path.parent / key, check=check)
 
     @property
     def spec(self) -> StoreSpec:
@@ -360,7 +390,8 @@ class Store:
         """The shards of an array as one in memory, None where they cannot be that."""
         if name not in self._mapped:
             form = self._row_format(name)
-            self._mapped[name] = Mapped(form, len(self)) if fits(form, len(self)) else None
+            whole = fits(form, len(self)) and not self._touch.is_scarce
+            self._mapped[name] = Mapped(form, len(self)) if whole else None
         return self._mapped[name]
 
     def _placed(self, name: str, rows: NDArray[np.intp], *, watch: bool) -> Mapped | None:
@@ -426,9 +457,11 @@ class Store:
             return shard
         form = self._formats[name]
         shard = _with_handles(lambda: ShardFile(self._touch.open(listed), form))
-        self._fresh[name].discard(k)
+        if not self._touch.forgets:
+            self._fresh[name].discard(k)
         self._open[listed] = shard
-        for oldest in list(self._open)[: -most_open()]:
+        kept = SCARCE if self._touch.is_scarce else most_open()
+        for oldest in list(self._open)[:-kept]:
             self._open.pop(oldest, None)
         return shard
 

@@ -50,6 +50,7 @@ from pi_cache.ledger import (
 )
 from pi_cache.manifest import TABLE_SHARD, Blueprint, StoreManifest, is_as_written
 from pi_cache.metadata import metadata_problems
+from pi_cache.remote.address import is_remote
 from pi_cache.root import STORES, ensure_root
 from pi_cache.shardfile import REMEDY, OpenFile, ShardFile, located
 from pi_cache.shards import POINT_CODEC, ZSTD_LEVEL, check_table
@@ -261,6 +262,11 @@ def open_zarr(path: str | Path, *, check: Check = "first-touch") -> zarr.Group:
     shapes of its blueprint are opened. A file that is missing or damaged raises CorruptStore
     instead of reading as fill values.
     """
+    if is_remote(path):
+        raise InvalidSpec(
+            f"{path}: zarr reads it there: zarr.open_group('{path}/data.zarr', mode='r'); or"
+            f" pi-cache pull {path}"
+        )
     path = Path(path)
     manifest = read_manifest(path)
     store = _Finished(path, manifest, check)

@@ -11,6 +11,7 @@ class System:
     open = staticmethod(os.open)
     read = staticmethod(os.read)
     pread = staticmethod(os.pread)
+    preadv = staticmethod(os.preadv)
     write = staticmethod(os.write)
     fsync = staticmethod(os.fsync)
     close = staticmethod(os.close)

@@ -20,6 +20,14 @@ ALLOWED = {
 }
 REPORTS = {"scipy", "sklearn"}
 """Besides, of training/reports; inside functions, see `test_training_never_loads_topology`."""
+SERVICE = {"starlette", "uvicorn", "h11", "prometheus_client"}
+REMOTE = {"urllib3", "obstore"}
+FOLDERS = {
+    "training/reports": REPORTS,
+    "pi_cache/serving": SERVICE,
+    "pi_cache/remote": REMOTE,
+}
+"""What the files below a folder may import besides."""
 
 
 def modules(room: str) -> list[Path]:
@@ -53,7 +61,9 @@ def test_rooms_know_only_the_contract(room: str) -> None:
 @pytest.mark.parametrize("room", sorted(ALLOWED))
 def test_a_room_imports_only_its_dependencies(room: str) -> None:
     for path in modules(room):
-        more = REPORTS if path.parent == ROOT / "training" / "reports" else set()
+        more = {
+            name for folder in FOLDERS if ROOT / folder in path.parents for name in FOLDERS[folder]
+        }
         assert outside(path) <= ALLOWED[room] | more, path
 
 
@@ -89,9 +99,9 @@ def test_kernels_are_pure() -> None:
 @pytest.mark.parametrize(
     ("statement", "absent"),
     [
-        ("import pi_cache, pi_cache.reader", NOT_IN_TRAINING | {"torch"}),
+        ("import pi_cache, pi_cache.reader", NOT_IN_TRAINING | {"torch"} | SERVICE | REMOTE),
         ("import pipeline.cli", NOT_IN_TRAINING | {"torch", "matplotlib", "PIL"}),
-        ("import pi_cache.cli", NOT_IN_TRAINING | {"torch"}),
+        ("import pi_cache.cli", NOT_IN_TRAINING | {"torch"} | SERVICE | REMOTE),
     ],
 )
 def test_imports_stay_light(statement: str, absent: set[str]) -> None:

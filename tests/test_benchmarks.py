@@ -213,3 +213,17 @@ def test_the_cost_of_executors_is_told() -> None:
     name, workers, *figures = result.output.splitlines()[-3].split()
     assert (name, workers) == ("serial", "1")
     assert float(figures[3]) >= 1 and float(figures[5]) >= float(figures[3]), "work is a part"
+
+
+def test_serving_is_compared_with_nginx() -> None:
+    pytest.importorskip("uvicorn")
+    serving = import_module("benchmarks.serving")
+    missing = [name for name in ("nginx", "wrk") if not serving.found(name)]
+    if missing:
+        pytest.skip(f"not installed: {', '.join(missing)}")
+    options = ["--seconds", "2", "--rounds", "1", "--shards", "1", "--readers", "2"]
+    result = CliRunner().invoke(serving.main, options)
+    assert result.exit_code == 0, result.output
+    for work in serving.WORKS:
+        for server in ("nginx", "pi-cache"):
+            assert f"| {work} | {server} | " in result.output

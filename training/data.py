@@ -45,7 +45,7 @@ Transform = Callable[[Tensor], Tensor]
 class PersistenceImageDataset(Dataset[Any]):
     """The OK samples of a store: (image, label), or what `names` asks for.
 
-    store: an open Store, a path, a key, or the start of a key under `root` (the cache).
+    store: an open Store, a path, an address, a key, or the start of a key under `root` (the cache).
     split: deliver this split only, such as `train`.
     samples: deliver these: sample numbers or ids, in this order, all of which must be OK; or a
     mask of all samples of the store, of which the OK ones are delivered.

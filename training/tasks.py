@@ -37,8 +37,8 @@ SEED = 0
 class DataSpec:
     """Which samples, and how they are divided.
 
-    stores: keys or paths by a name of one's own, such as `pi`; the first that holds raw samples
-    gives `inputs`. arrays: .npz files with `ids` and arrays of one's own, by name.
+    stores: keys, paths or addresses by a name of one's own, such as `pi`; the first that holds raw
+    samples gives `inputs`. arrays: .npz files with `ids` and arrays of one's own, by name.
     folds, fold: a file of `pi-cache folds` and a fold of it; without, the stored splits divide.
     validation: the share of the training side that validates where the fold has no such side; 0
     for none. by_group: people, not samples, are drawn for it. seed: of these drawings, so that it
@@ -75,7 +75,8 @@ class Task:
 
     train, validation, test: None where there is no such side. class_names: of the labels that
     occur in the join, in their order. numbers: (labels of the data set,) the class of each label,
-    -1 for one that does not occur. record: stores, samples and their digests, as plain values.
+    -1 for one that does not occur. record: stores, the digests of their files, samples and their
+    digests, as plain values.
     """
 
     train: JoinedDataset
@@ -219,7 +220,8 @@ def _record(
     spec: DataSpec, dataset: JoinedDataset, fold: Fold, sides: Mapping[str, JoinedDataset]
 ) -> dict[str, Any]:
     members = dataset.joined.members
-    stores = {n: m.source.key for n, m in members.items() if isinstance(m.source, Store)}
+    opened = {n: m.source for n, m in members.items() if isinstance(m.source, Store)}
+    stores = {name: store.key for name, store in opened.items()}
     digests = {
         side: hashlib.sha256(json.dumps(sorted(data.ids.tolist())).encode()).hexdigest()
         for side, data in sides.items()
@@ -227,6 +229,7 @@ def _record(
     return {
         "data": spec.to_dict(),
         "stores": stores,
+        "files": {name: store.manifest.digest for name, store in opened.items()},
         "fold": fold.name,
         "samples": {side: len(data) for side, data in sides.items()},
         "digests": digests,

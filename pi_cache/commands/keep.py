@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from pi_cache import catalogue
-from pi_cache.commands.options import cache_option, examples, json_option, say
+from pi_cache.commands.options import cache_option, examples, json_option, quantity, say
 from pi_cache.commands.table import table_lines
 from pi_cache.errors import PiCacheError, StoreNotFound
 from pi_cache.keeping import pins, removal, space
@@ -26,18 +26,6 @@ from pi_cache.quantities import (
 from pi_cache.root import STORES
 
 yes_option = click.option("--yes", is_flag=True, help="Remove; without it nothing is touched.")
-
-
-def _quantity(parse: Callable[[str], Any]) -> Callable[[Any, Any, str | None], Any]:
-    """A click callback for a size or an age."""
-
-    def convert(context: Any, parameter: Any, text: str | None) -> Any:
-        try:
-            return None if text is None else parse(text)
-        except ValueError as error:
-            raise click.BadParameter(str(error)) from error
-
-    return convert
 
 
 @examples("pi-cache pin 3f2a9c", 'pi-cache pin 3f2a9c --note "table 2 of the paper"')
@@ -101,12 +89,12 @@ def remove_stores(
 )
 @click.command("gc")
 @click.option(
-    "--older-than", callback=_quantity(parse_seconds), metavar="AGE",
+    "--older-than", callback=quantity(parse_seconds), metavar="AGE",
     help="Also stores that were written before that, finished or not, and what has lain in "
     "quarantine for so long: 30d, 12h.",
 )  # fmt: skip
 @click.option(
-    "--max-bytes", callback=_quantity(parse_bytes), metavar="SIZE",
+    "--max-bytes", callback=quantity(parse_bytes), metavar="SIZE",
     help="Then the stores written first, until the stores take no more: 200GB.",
 )  # fmt: skip
 @yes_option
@@ -143,7 +131,7 @@ def _size_or_none(text: str) -> int | str:
 
 @examples("pi-cache budget", "pi-cache budget 500GB --cache /data/pi", "pi-cache budget none")
 @click.command()
-@click.argument("size", required=False, callback=_quantity(_size_or_none), metavar="[SIZE|none]")
+@click.argument("size", required=False, callback=quantity(_size_or_none), metavar="[SIZE|none]")
 @cache_option
 @json_option
 def budget(size: int | str | None, cache: Path | None, as_json: bool) -> None:

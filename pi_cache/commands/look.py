@@ -24,6 +24,7 @@ from pi_cache.keeping.pins import Pin, read_pins
 from pi_cache.quantities import bytes_text, core_time_text, seconds_text, value_text
 from pi_cache.query import Condition, parse_condition, select
 from pi_cache.reader import Store, open_store
+from pi_cache.remote.address import is_remote
 from pi_cache.specs import FORM_NAMES, UNKNOWN, VARIANT, known_fields
 
 HEADER = ("key", "state", "samples", "size", "age", "core time", "images", "recipe", "source")
@@ -118,7 +119,7 @@ def diff(one: str, other: str, cache: Path | None, as_json: bool) -> None:
 @cache_option
 @json_option
 def show(store: str, cache: Path | None, as_json: bool) -> None:
-    """Show one STORE: its path, its key, or the first characters of its key."""
+    """Show one STORE: its path, its key, the first characters of its key, or its address."""
     document = describe(open_store(store, root=cache))
     if as_json:
         click.echo(json.dumps(document, ensure_ascii=False))
@@ -132,10 +133,10 @@ def show(store: str, cache: Path | None, as_json: bool) -> None:
 def describe(store: Store) -> dict[str, Any]:
     """What there is to know about a store, as plain JSON values."""
     manifest, spec = store.manifest, store.spec
-    pins = read_pins(store.path.parents[1])
+    pins = {} if is_remote(store.address) else read_pins(store.path.parents[1])
     return {
         "key": store.key,
-        "path": str(store.path),
+        "path": store.address,
         "pin": str(pins[store.key]) if store.key in pins else None,
         "origin": known_fields(spec)["origin"],
         "audit": store.attributes.get("audit"),
@@ -192,7 +193,7 @@ def _label_counts(store: Store) -> dict[str, int]:
 
 def _print_stores(root: Path, entries: Sequence[catalogue.Entry], as_json: bool) -> None:
     pins, now = read_pins(root), time.time()
-    documents = [_document(entry, pins.get(entry.key), now) for entry in entries]
+    documents = [listed(entry, pins.get(entry.key), now) for entry in entries]
     documents.sort(key=lambda document: (document["age"] is None, document["age"]))
     if as_json:
         click.echo(json.dumps(documents, ensure_ascii=False))
@@ -205,7 +206,7 @@ def _print_stores(root: Path, entries: Sequence[catalogue.Entry], as_json: bool)
     say(f"{len(documents)} store{'s' * (len(documents) != 1)} in {root}{absent}")
 
 
-def _document(entry: catalogue.Entry, pin: Pin | None, now: float) -> dict[str, Any]:
+def listed(entry: catalogue.Entry, pin: Pin | None, now: float) -> dict[str, Any]:
     """A store in a list, as plain JSON values. age: seconds since it was finished or changed."""
     spec, fields = entry.spec, {} if entry.spec is None else known_fields(entry.spec)
     size, written = None, None

@@ -69,9 +69,9 @@ def scratch(*, in_memory: bool = True) -> Iterator[Path]:
         yield Path(folder)
 
 
-def lasting() -> Path:
+def lasting(*, in_memory: bool = True) -> Path:
     """An empty folder that is gone when this process ends."""
-    _LASTING.append(_folder(in_memory=True))
+    _LASTING.append(_folder(in_memory=in_memory))
     return Path(_LASTING[-1].name)
 
 

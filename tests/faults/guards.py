@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from tests.faults.guards_remote import REMOTE
 from tests.faults.switch import Guard
 
 FAULTS, STORES = "tests/faults/test_", "tests/pi_cache/test_"
@@ -487,6 +488,12 @@ JOBS: Mapping[str, Guard] = {
         "if False:",
         f"{WORK}other_samples_are_refused",
     ),
+    "jobs of another release": Guard(
+        "pipeline.cluster.workplan",
+        "if spec.algorithm != current:",
+        "if False:",
+        f"{WORK}a_release_that_computes_other_numbers_is_refused",
+    ),
     "bytes that changed while jobs ran": Guard(
         "pipeline.cluster.finishing",
         "if found != spec.source.fingerprint:",
@@ -501,7 +508,98 @@ JOBS: Mapping[str, Guard] = {
     ),
 }
 
+HTTP = f"{FAULTS}http.py::test_"
+RANDOM = f"{HTTP}random_requests_are_answered_as_the_model_says"
+MALFORMED = f"{HTTP}what_is_no_http_is_never_half_understood"
+SLOW = f"{HTTP}slow_clients_are_cut_and_others_served"
+SERVED_DAMAGE = f"{HTTP}damage_never_arrives_as_right"
+
+SERVING: Mapping[str, Guard] = {
+    "only what a manifest lists": Guard(
+        "pi_cache.serving.files",
+        "shelved.entries.get(rest[0])",
+        "shelved.entries.setdefault(\n"
+        "            rest[0], FileEntry((shelved.path / rest[0]).stat().st_size, '')\n        )",
+        RANDOM,
+    ),
+    "only what a token may read": Guard(
+        "pi_cache.serving.files", "not access_of(scope).may_read(key)", "False", RANDOM
+    ),
+    "only what a token may read, at once": Guard(
+        "pi_cache.serving.quick",
+        "if access is None or shelved is None or not access.may_read(head.key):",
+        "if access is None or shelved is None:",
+        RANDOM,
+    ),
+    "one answer to strangers": Guard(
+        "pi_cache.serving.gate",
+        "            return unauthorised()\n",
+        "            return unauthorised() if scope['path'] == '/' else answers.missing()\n",
+        RANDOM,
+    ),
+    "names of the host": Guard(
+        "pi_cache.serving.gate",
+        "if service.tokens is None and not is_known_host(",
+        "if service.tokens is None and len(service.hosts) > 99 and not is_known_host(",
+        RANDOM,
+    ),
+    "tokens expire": Guard(
+        "pi_cache.serving.tokens", "agrees and token.is_live(self.now())", "agrees", RANDOM
+    ),
+    "secrets of tokens": Guard(
+        "pi_cache.serving.tokens",
+        "hmac.compare_digest(sha256, token.sha256 if token else NOBODY)",
+        "True",
+        RANDOM,
+    ),
+    "one range": Guard(
+        "pi_cache.serving.ranges",
+        "SINGLE.fullmatch(headers[0])",
+        "SINGLE.match(headers[0])",
+        RANDOM,
+    ),
+    "digests before sending": Guard(
+        "pi_cache.serving.sending",
+        "file = shelved.touch.known(listed)",
+        "file = OpenFile(shelved.path / listed, shelved.entries[listed])",
+        SERVED_DAMAGE,
+    ),
+    "changes while sending": Guard(
+        "pi_cache.serving.sending",
+        "if self.file._identify() != self.identity:",
+        "if False:",
+        SERVED_DAMAGE,
+    ),
+    "large heads": Guard(
+        "pi_cache.serving.connections", "if _size(request) > most:", "if False:", MALFORMED
+    ),
+    "bodies with two lengths": Guard(
+        "pi_cache.serving.connections",
+        "return 400 if len(framed) > 1 or old else 0",
+        "return 0",
+        MALFORMED,
+    ),
+    "heads and bodies that never end": Guard(
+        "pi_cache.serving.connections",
+        "if self._receiving is not None and now - self._receiving > self.patience:",
+        "if False:",
+        SLOW,
+    ),
+    "readers that never read": Guard(
+        "pi_cache.serving.connections",
+        "if waiting and now - self._taken > self.patience:",
+        "if False:",
+        SLOW,
+    ),
+    "places of one address": Guard(
+        "pi_cache.serving.limits",
+        "if of_one and self._by_address[address] >= of_one:",
+        "if False:",
+        f"{HTTP}one_address_shuts_nobody_out",
+    ),
+}
+
 GUARDS: Mapping[str, Guard] = {
     **FILES, **READING, **DOCUMENTS, **BUILDING, **CHECKING, **MENDING, **REMOVAL, **INPUTS,
-    **JOINING, **JOBS,
+    **JOINING, **JOBS, **SERVING, **REMOTE,
 }  # fmt: skip

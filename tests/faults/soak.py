@@ -25,17 +25,23 @@ from tests.faults import (
     full_disk,
     hostile,
     hostile_recordings,
+    http_damage,
+    http_fuzz,
+    http_load,
+    http_raw,
+    http_slow,
     kill,
     nth_call,
     power_cut,
     race,
     replayable,
     state_machine,
+    time_limit,
 )
 
 PARTS = (
     kill, nth_call, race, state_machine, power_cut, full_disk, bit_flips, hostile,
-    hostile_recordings,
+    hostile_recordings, time_limit, http_fuzz, http_damage, http_raw, http_slow, http_load,
 )  # fmt: skip
 LOOPS: dict[str, Loop] = {
     name: loop for part in PARTS for name, loop in part.LOOPS.items() if loop.soak

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from pi_cache.errors import InvalidSpec, MismatchedStores, StoreNotFound
-from pi_cache.reader import Check, Store, open_store
+from pi_cache.reader import Check, Store
+from pi_cache.remote.address import is_remote
 from pi_cache.specs import VARIANT, Status, StoreSpec
 
 LISTED = 3
@@ -36,9 +37,8 @@ def open_variant(store: Store, variant: str, *, check: Check = "first-touch") ->
     is not in the variant.
     """
     spec = variant_spec(store.spec, variant)
-    path = store.path.parent / spec.key
     try:
-        found = open_store(path, check=check)
+        found = store.beside(spec.key, check=check)
     except StoreNotFound:
         raise StoreNotFound(
             f"store {store.key[:12]} has no variant {variant!r} beside it; build it with"
@@ -57,6 +57,8 @@ def open_variant(store: Store, variant: str, *, check: Check = "first-touch") ->
 
 def building(store: Store, variant: str) -> str:
     """The command that builds the variant of a store, in the same cache."""
+    if is_remote(store.address):
+        return f"pipeline build-pis ... --variants {variant}, where {store.address} was built"
     root = store.path.parent.parent
     if store.spec.gramian is not None:
         return f"pipeline build-gafs ... --source-option variant={variant} --cache {root}"

@@ -13,6 +13,7 @@ from pi_cache import files
 from pi_cache.catalogue import parse_root
 from pi_cache.commands.options import cache_option
 from pi_cache.errors import InvalidSpec
+from pi_cache.remote.address import is_remote
 from training.runs.settings import parse_field
 from training.runs.teachers import open_given
 from training.runs.values import parse_for, parse_pairs, split_pairs
@@ -47,7 +48,8 @@ DATA = (
         "stores",
         multiple=True,
         metavar="NAME=KEY",
-        help="A store by a name of your own. The first that holds raw samples gives `inputs`.",
+        help="A store, its key, path or address, by a name of your own. The first that holds raw"
+        " samples gives `inputs`.",
     ),
     click.option(
         "--array",
@@ -174,7 +176,9 @@ def data_spec(options: Mapping[str, Any]) -> DataSpec:
 
 
 def _place(text: str) -> str:
-    """A path as an absolute one, so that the record holds anywhere; a key as it is."""
+    """A path as an absolute one, so that the record holds anywhere; key or address as it is."""
+    if is_remote(text):
+        return text
     return str(Path(text).absolute()) if "/" in text or files.exists(Path(text)) else text
 
 

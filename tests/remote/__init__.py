@@ -1,0 +1,1 @@
+"""Remote stores: read, pulled and pushed, over servers and lines that fail."""
