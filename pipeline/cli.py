@@ -79,6 +79,12 @@ def main() -> None:
     except PiCacheError as error:
         say(f"pipeline: {error}")
         code = 1
+    except MemoryError as error:
+        say(
+            f"pipeline: out of memory ({error}); what is finished is kept: give more memory, or "
+            "--executor joblib, by which a sample that needs too much costs only itself"
+        )
+        code = 1
     except ModuleNotFoundError as error:
         say(f'pipeline: {error.name} is not installed; pip install "pi-cache[pipeline]"')
         code = 1

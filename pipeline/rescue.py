@@ -73,7 +73,7 @@ def build_beside(
     if known is None:
         try:
             return call_alone(build_shard, task)
-        except (ProcessDied, MemoryError):
+        except ProcessDied:
             known = {}
             tell(known)
     return rescue_shard(task, known, tell, rounds=1)
@@ -99,8 +99,8 @@ def rescue_shard(
                     crashed |= _found(process, task, crashed, range(len(task.source)))
                     tell(crashed)
                 return process.call(build_shard, spared(task, crashed))
-            except (ProcessDied, MemoryError) as died:
-                how = told(died)
+            except ProcessDied as died:
+                how = str(died)
     raise WorkersLost(
         f"shard {task.shard}: the process that computed it {how}, and none of its samples does so "
         "by itself; try smaller --shard-samples in another --cache, or more memory"
@@ -115,11 +115,6 @@ def spared(task: ShardTask, crashed: Crashed) -> ShardTask:
     return replace(task, donor=None, source=replace(task.source, reader=reader))
 
 
-def told(error: ProcessDied | MemoryError) -> str:
-    """How a process ended, in words that follow "the process that computed it"."""
-    return str(error) if isinstance(error, ProcessDied) else f"ran out of memory ({error})"
-
-
 def try_samples(task: ShardTask) -> None:
     """Compute samples, and keep nothing."""
     compute(task, Clock())
@@ -129,9 +124,9 @@ def _check_start(process: Alone, task: ShardTask) -> None:
     """Raise WorkersLost where a process ends without any sample."""
     try:
         process.call(warm, task.build.spec)
-    except (ProcessDied, MemoryError) as died:
+    except ProcessDied as died:
         raise WorkersLost(
-            f"shard {task.shard}: a process {told(died)} before it read any sample; "
+            f"shard {task.shard}: a process {died} before it read any sample; "
             "does its machine have memory enough, and the same installation?"
         ) from None
 
@@ -164,6 +159,6 @@ def _death(process: Alone, task: ShardTask, crashed: Crashed, samples: range) ->
     source = spared(task, crashed).source[samples.start : samples.stop]
     try:
         process.call(try_samples, replace(task, donor=None, source=source))
-    except (ProcessDied, MemoryError) as died:
-        return told(died)
+    except ProcessDied as died:
+        return str(died)
     return ""

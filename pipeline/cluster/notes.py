@@ -114,15 +114,16 @@ class Notebook:
             batch={name: os.environ[name] for name in BATCH if name in os.environ},
             started=now(),
         )
-        self.written = 0
+        self.numbers = self.written = 0
 
     def write(self, **changes: Any) -> None:
         """Say what has changed. A note that cannot be written is left out."""
         self.note = replace(self.note, **changes, at=now())
+        self.numbers += 1  # no name twice: one that failed may be there all the same
         with suppress(OSError):
-            self.planned.publish(self._place(self.written + 1), self.note.to_bytes())
-            self.written += 1
-            files.remove(self.planned.folder / self._place(self.written - 1))
+            self.planned.publish(self._place(self.numbers), self.note.to_bytes())
+            files.remove(self.planned.folder / self._place(self.written))
+            self.written = self.numbers
 
     def _place(self, number: int) -> str:
         return f"elements/{self.note.part:04d}-{self.note.attempt}.{number:06d}.json"

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import select
-import signal
 import subprocess
 import sys
 import time
@@ -23,6 +22,7 @@ from pipeline.cluster.notes import crashes_of, keep_crashes
 from pipeline.cluster.workplan import Planned, read_plan
 from pipeline.engines.child import end_with_parent
 from pipeline.executors import THREAD_VARIABLES
+from pipeline.executors.alone import told_end
 from pipeline.executors.signals import held_back, leave_to_parent
 
 if TYPE_CHECKING:
@@ -75,11 +75,7 @@ class Worker:
 
     def _death(self) -> str:
         self.close()
-        code = self.process.returncode
-        if code >= 0:
-            return f"its worker ended with exit status {code}; the log of the element says more"
-        hint = ", most often for want of memory" if code == -signal.SIGKILL else ""
-        return f"its worker was ended by {signal.Signals(-code).name}{hint}"
+        return f"its worker {told_end(self.process.returncode)}; the log of the element says more"
 
     def close(self) -> None:
         """End it, whatever it does; by closing its input where it waits."""
@@ -130,6 +126,8 @@ def serve(planned: Planned, requests: Iterator[str]) -> Iterator[dict[str, Any]]
         try:
             task = planned.task(build, source, shard)
             result = _beside(planned, task) if asked["beside"] else build_shard(task)
+        except MemoryError:  # an end of this process: the next try is in one of its own
+            raise
         except Exception as error:
             known = isinstance(error, PiCacheError)
             text = str(error) if known else f"{type(error).__name__}: {error}"

@@ -15,8 +15,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pi_cache import files
-from pi_cache.catalogue import KEY_LENGTH, unique
-from pi_cache.errors import CorruptStore, InvalidSpec, PiCacheError, SourceError, UnsupportedFormat
+from pi_cache.catalogue import KEY_LENGTH, SHORTEST_PREFIX, unique
+from pi_cache.errors import (
+    CorruptStore,
+    InvalidSpec,
+    PiCacheError,
+    SourceError,
+    StoreNotFound,
+    UnsupportedFormat,
+)
 from pi_cache.ledger import Build, open_build
 from pi_cache.manifest import Document
 from pi_cache.root import STORES
@@ -131,7 +138,14 @@ class Planned:
 
         And InvalidSpec where it was removed, and begun again with other shards.
         """
-        build, plan = open_build(self.store()), self.plan
+        plan = self.plan
+        try:
+            build = open_build(self.store())
+        except StoreNotFound as error:
+            raise StoreNotFound(
+                f"{error}: it was removed since {self.folder.name} was planned; submit the same "
+                "again to plan anew"
+            ) from None
         if (build.blueprint.samples, build.layout.shard_samples) != (
             plan.samples, plan.shard_samples,
         ):  # fmt: skip
@@ -261,10 +275,11 @@ def find_plan(named: str, root: Path) -> Planned:
     key, where = named, root
     if files.is_folder(path) and len(path.name) == KEY_LENGTH:
         key, where = path.name, path.absolute().parent.parent
-    found = _of_name(key, where)
+    found = _of_name(key, where) if len(key) >= SHORTEST_PREFIX else None
     if found is None:
         raise PlanNotFound(
-            f"no plan {named!r} under {where / PLANS}; `pipeline submit` writes one and says where"
+            f"no plan {named!r} under {where / PLANS}; `pipeline submit` writes one and says "
+            f"where; give its folder, or the first {SHORTEST_PREFIX} or more letters of its name"
         )
     return read_plan(found)
 

@@ -13,7 +13,6 @@ import fcntl
 import json
 import os
 import select
-import signal
 import subprocess
 import sys
 import tempfile
@@ -31,6 +30,7 @@ from pipeline.engines.child import peak_of
 from pipeline.engines.common import out_of_time
 from pipeline.engines.frames import Closed, read_message, write_message
 from pipeline.executors import THREAD_VARIABLES
+from pipeline.executors.alone import last_words, told_end
 from pipeline.executors.signals import held_back
 
 START_SECONDS = 120.0
@@ -38,8 +38,6 @@ START_SECONDS = 120.0
 GRACE = 5.0
 LONGEST_WAIT = 2**31 - 1
 """Milliseconds that can be waited for; 25 days."""
-LAST_WORDS = 300
-"""Characters of what a child wrote before it died that are told."""
 ROOT = Path(__file__).resolve().parents[2]
 """Where the child finds this package, however its parent did."""
 
@@ -110,21 +108,9 @@ class Child:
         """How the child ended, in words; nothing of it is left."""
         with suppress(subprocess.TimeoutExpired):
             self.process.wait(GRACE)  # it has closed its output, and is about to end
-        words = self._last_words()
+        words = last_words(self.errors)
         self.close()
-        said = f": {words}" if words else ""
-        code = self.process.returncode
-        if code >= 0:
-            return f"ended with exit status {code}{said}"
-        hint = ", most often for want of memory" if code == -signal.SIGKILL else ""
-        return f"was ended by {signal.Signals(-code).name}{hint}{said}"
-
-    def _last_words(self) -> str:
-        """The last lines of what the child, or a library in it, has written; "" for none."""
-        self.errors.seek(max(self.errors.seek(0, os.SEEK_END) - LAST_WORDS, 0))
-        text = self.errors.read(LAST_WORDS).decode(errors="replace")
-        lines = [line.strip() for line in text.splitlines() if line.strip()]
-        return "; ".join(lines[-2:])
+        return told_end(self.process.returncode) + words
 
     def close(self) -> None:
         """End it, and leave nothing of it."""

@@ -16,7 +16,7 @@ from contextvars import ContextVar
 from multiprocessing import Pipe
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, BinaryIO, Self, TypeVar
 
 from pi_cache.errors import PiCacheError
 from pipeline.executors.signals import held_back
@@ -37,7 +37,7 @@ _memory: ContextVar[int | None] = ContextVar("memory", default=None)
 
 
 class ProcessDied(PiCacheError, RuntimeError):
-    """The process that ran a function ended before it answered; says how."""
+    """The process that ran a function ended, or ran out of memory, before it answered; says how."""
 
 
 @contextmanager
@@ -78,6 +78,9 @@ class Alone:
         except BaseException:  # an answer that nobody waits for any more
             self.close()
             raise
+        if isinstance(answer, MemoryError):
+            self.close()  # it may still hold much
+            raise ProcessDied(f"ran out of memory ({answer})")
         if raised:
             raise answer
         return answer  # type: ignore[no-any-return]
@@ -113,14 +116,9 @@ class Alone:
         assert self.process is not None
         with suppress(subprocess.TimeoutExpired):
             self.process.wait(GRACE)
-        words, process = self._last_words(), self.process
+        words, process = last_words(self.errors), self.process
         self.close()
-        return told_end(process.returncode) + (f": {words}" if words else "")
-
-    def _last_words(self) -> str:
-        self.errors.seek(max(self.errors.seek(0, os.SEEK_END) - LAST_WORDS, 0))
-        lines = self.errors.read(LAST_WORDS).decode(errors="replace").splitlines()
-        return "; ".join([line.strip() for line in lines if line.strip()][-2:])
+        return told_end(process.returncode) + words
 
     def close(self) -> None:
         """End it, and leave nothing of it."""
@@ -145,7 +143,16 @@ def told_end(code: int) -> str:
     if code >= 0:
         return f"ended with exit status {code}"
     hint = ", most often for want of memory" if code == -signal.SIGKILL else ""
-    return f"was ended by {signal.Signals(-code).name}{hint}"
+    known = -code in set(signal.Signals)
+    return f"was ended by {signal.Signals(-code).name if known else f'signal {-code}'}{hint}"
+
+
+def last_words(errors: BinaryIO) -> str:
+    """The last lines of what a process, or a library in it, has written, after a colon; or ""."""
+    errors.seek(max(errors.seek(0, os.SEEK_END) - LAST_WORDS, 0))
+    lines = errors.read(LAST_WORDS).decode(errors="replace").splitlines()
+    words = "; ".join([line.strip() for line in lines if line.strip()][-2:])
+    return f": {words}" if words else ""
 
 
 def resident(process: int) -> int:

@@ -1,8 +1,8 @@
 """Tasks by a pool of processes on this machine.
 
-Where one of them is killed, the whole pool is lost with the tasks that it had. They are run again
-with half the workers, since memory may have been short; then one by one, to find the one that
-kills.
+Where one of them is killed, or runs out of memory, the whole pool is lost with the tasks that it
+had. They are run again with half the workers, since memory may have been short; then one by one, to
+find the one that kills.
 """
 
 from __future__ import annotations
@@ -60,8 +60,11 @@ class _Pool(Generic[Task, Result]):
             taken: list[int] = []
             try:
                 yield from self._pooled(taken)
-            except TerminatedWorkerError:
-                yield from self._after_loss([number for number in taken if number in self.left])
+            except (TerminatedWorkerError, MemoryError) as error:
+                short = isinstance(error, MemoryError)
+                how = "ran out" if short else "was killed, most often for want"
+                had = [number for number in taken if number in self.left]
+                yield from self._after_loss(f"a worker {how} of memory: ", had)
 
     def _pooled(self, taken: list[int]) -> Iterator[Result]:
         """Of the tasks that are left, by a pool; the numbers of those that it took are added."""
@@ -78,10 +81,9 @@ class _Pool(Generic[Task, Result]):
                 del self.left[number]
                 yield result
 
-    def _after_loss(self, had: list[int]) -> Iterator[Result]:
+    def _after_loss(self, what: str, had: list[int]) -> Iterator[Result]:
         """Halve the workers; where none would be left, run what the pool had one by one."""
         self.size //= 2
-        what = "a worker was killed, most often for want of memory: "
         if self.size > 1:
             self.say(f"{what}what is missing is computed again, with {self.size} workers")
             return

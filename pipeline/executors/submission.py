@@ -138,7 +138,9 @@ class Submission(Generic[Task, Result]):
         from distributed.scheduler import KilledWorker, NoWorkerError
 
         if isinstance(error, KilledWorker):
-            self._count_death(number)
+            self._count_death(number, "was lost with several workers")
+        elif isinstance(error, MemoryError):
+            self._count_death(number, "ran out of memory")
         elif isinstance(error, WorkersLost):
             self._give_up(number, str(error))
         elif isinstance(error, NoWorkerError):
@@ -152,15 +154,13 @@ class Submission(Generic[Task, Result]):
         else:
             raise error
 
-    def _count_death(self, number: int) -> None:
+    def _count_death(self, number: int, how: str) -> None:
         self.deaths[number] += 1
         name = name_of(self.left[number])
         if self.deaths[number] > DEATHS:
             self._give_up(number, f"{name} was lost with every worker that computed it")
         elif self.deaths[number] == 1:
-            self.say(
-                f"{name} was lost with several workers: it is computed in a process of its own"
-            )
+            self.say(f"{name} {how}: it is computed in a process of its own")
 
     def _give_up(self, number: int, problem: str) -> None:
         del self.left[number]

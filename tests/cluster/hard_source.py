@@ -41,6 +41,11 @@ def exits_once(mark: Path) -> None:
         os._exit(4)
 
 
+def lacks(mark: Path) -> None:
+    """Find no room in memory, each time."""
+    raise MemoryError("no room for an array")
+
+
 def hoards(mark: Path) -> None:
     """Hold memory until the process is ended for it, each time."""
     held = np.ones(1_200 * 2**20, np.uint8)
@@ -68,6 +73,7 @@ TRAPS = {
     "exits": exits,
     "exits in jobs": exits_in_jobs,
     "exits once": exits_once,
+    "lacks": lacks,
     "hoards": hoards,
     "hoards once": hoards_once,
 }

@@ -22,7 +22,8 @@ class FakeFuture:
 
     def __init__(self, outcome: Any) -> None:
         self.outcome = outcome
-        self.status = "error" if isinstance(outcome, KilledWorker) else "finished"
+        failed = isinstance(outcome, KilledWorker | MemoryError)
+        self.status = "error" if failed else "finished"
         self.released = False
 
     def add_done_callback(self, function: Callable[[Any], None]) -> None:
@@ -113,6 +114,15 @@ def test_a_task_that_is_lost_with_every_worker_is_named_at_the_end(
     assert run.problems == ["a task was lost with every worker that computed it"]
     alone = [future for future in client.futures if isinstance(future.outcome, KilledWorker)]
     assert len(alone) == submission.DEATHS + 1
+
+
+def test_a_task_without_room_in_memory_is_tried_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    client = FakeClient(lambda call: MemoryError("no room") if call[:2] == (abs, 1) else call[-1])
+    said: list[str] = []
+    run = submitted(monkeypatch, client, tasks=3)
+    run.say = said.append
+    assert sorted(run.results()) == [0, 1, 2]
+    assert said == ["a task ran out of memory: it is computed in a process of its own"]
 
 
 def test_a_scheduler_without_workers_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -145,6 +145,8 @@ def test_a_node_that_dies_costs_what_it_had_in_work(
     planned, told = submitted(trial)
     wait_for(lambda: at_work(planned), "both elements work", 60)
     lab.kill_node("n1")
+    down = ("State=DOWN", "Reason=killed")  # SLURM itself notices that after half a minute
+    lab.call("scontrol", "update", "NodeName=n1", *down)
     wait_for(lambda: not lab.processes_of("n1"), "nothing runs there")
     (part,) = [seen.note.part for seen in notes_of(planned) if seen.note.node == "n1"]
     start_when_requeued(lab, f"{told['array']}_{part}")

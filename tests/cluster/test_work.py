@@ -18,7 +18,13 @@ import numpy as np
 import pytest
 
 from pi_cache import files
-from pi_cache.errors import CorruptStore, InvalidSpec, SourceError, UnfinishedStore
+from pi_cache.errors import (
+    CorruptStore,
+    InvalidSpec,
+    SourceError,
+    StoreNotFound,
+    UnfinishedStore,
+)
 from pi_cache.reader import open_store
 from pi_cache.specs import store
 from pipeline.claims import claims_of
@@ -225,6 +231,41 @@ def test_a_release_that_computes_other_numbers_is_refused(
     assert "computes by version 99, which gives other numbers; install one" in answer["unable"]
 
 
+def test_a_worker_without_room_in_memory_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that its shard is tried in a process of its own, and searched."""
+    planned = Trial(tmp_path).plan()
+
+    def lacks(task: object) -> None:
+        raise MemoryError("no room for an array")
+
+    monkeypatch.setattr("pipeline.shard.build_shard", lacks)
+    answers = serve(planned, iter(['{"shard": 0, "beside": false}']))
+    assert next(answers) == {"ready": True}
+    with pytest.raises(MemoryError, match="no room for an array"):
+        next(answers)
+
+
+def test_a_note_that_failed_but_is_there_stops_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    planned = Trial(tmp_path).plan()
+    book, publish = Notebook(planned, 1, 1), Planned.publish
+
+    def fails(planned: Planned, place: str, data: bytes) -> Path:
+        publish(planned, place, data)
+        raise OSError(5, "Input/output error")
+
+    book.write(working=(1,))
+    with monkeypatch.context() as patch:
+        patch.setattr(Planned, "publish", fails)
+        book.write(working=(2,))
+    book.write(working=(3,))
+    (seen,) = notes_of(planned)
+    assert seen.note.working == (3,)
+
+
 def test_gramian_fields_are_built_by_parts(tmp_path: Path, rng: np.random.Generator) -> None:
     np.savez(tmp_path / "x.npz", data=rng.normal(size=(20, 30, 2)))
     words = [f"array:{tmp_path / 'x.npz'}", "--sample", "signal", "--size", "12", "--json"]
@@ -286,6 +327,9 @@ def test_a_plan_is_found_by_folder_name_and_key(tmp_path: Path) -> None:
     assert find_plan(key[:6], trial.root).folder == newer.folder
     with pytest.raises(PlanNotFound, match=r"no plan 'beef' under .*; `pipeline submit` writes"):
         find_plan("beef", trial.root)
+    for short in ("", key[:3]):  # as of a variable of the shell that is not set
+        with pytest.raises(PlanNotFound, match=f"no plan '{short}' under .* 4 or more letters"):
+            find_plan(short, trial.root)
     with pytest.raises(PlanNotFound, match="no plan in"):
         read_plan(tmp_path)
 
@@ -401,6 +445,8 @@ def test_a_store_that_was_begun_again_with_other_shards_is_of_another_plan(tmp_p
     trial = Trial(tmp_path)
     planned = trial.plan()
     shutil.rmtree(planned.store())
+    with pytest.raises(StoreNotFound, match=r"was removed since .* was planned; submit the same"):
+        status_of(planned)
     words = [word if word != str(SHARD) else "16" for word in trial.words()]
     newer = read_plan(Path(invoke(*words, "--plan-only")["plan"]))
     assert newer.plan.shard_samples == 16 and newer.build().shards == 6

@@ -11,6 +11,7 @@ import subprocess
 import sys
 from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import click
@@ -331,6 +332,22 @@ def test_examples_run(
         words = words.replace(place, str(own))
     result = run(shlex.split(words))
     assert result.exit_code == 0, result.output
+
+
+def test_too_little_memory_is_said_in_a_sentence(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def lacks(**options: object) -> int:
+        raise MemoryError("Unable to allocate 8.00 GiB")
+
+    monkeypatch.setattr(pipeline.cli, "cli", lacks)
+    monkeypatch.setattr(pipeline.cli, "_Signals", lambda: SimpleNamespace(seen=False))
+    with pytest.raises(SystemExit, match="1"):
+        pipeline.cli.main()
+    said = capsys.readouterr().err
+    assert said.startswith(
+        "pipeline: out of memory (Unable to allocate 8.00 GiB); what is finished"
+    )
 
 
 @pytest.fixture(scope="module")
