@@ -94,7 +94,10 @@ def new(
 def list_tokens(folder: Path | None, as_json: bool) -> None:
     """List the tokens, without what is secret in them."""
     folder = folder or tokens.default_folder()
-    documents = [document(found) for found in tokens.TokenFolder(folder).all()]
+    kept = tokens.TokenFolder(folder)
+    documents = [document(found) for found in kept.all()]
+    if kept.problem:
+        say(kept.problem)
     if as_json:
         click.echo(json.dumps(documents))
         return

@@ -37,12 +37,15 @@ def routes(service: Service) -> list[BaseRoute]:
         key = request.path_params["key"]
         if not access_of(request).may_read(key):
             return answers.missing()
+        shelved = None
         try:
             shelved = await service.find(key)
             if shelved is None:
                 return answers.missing()
             return answers.answer(await service.in_thread(document, shelved))
         except (CorruptStore, UnsupportedFormat, StorageFailed) as error:
+            if shelved is not None and await service.in_thread(service.shelf.is_over, shelved):
+                return await store(request)
             damaged(service, error)
             return answers.problem(500, BROKEN)
 
@@ -60,7 +63,7 @@ def documents(service: Service, access: Access) -> list[Any]:
             listed(_entry(shelved), pins.get(shelved.key), now)
             | {"fields": field_values(shelved.manifest.spec)}
         )
-        for shelved in service.shelf.stores(access.may_read)
+        for shelved in service.shelf.stores(access.may_read, service.tell_unread)
     ]
     return sorted(found, key=lambda store: (store["age"] is None, store["age"]))
 

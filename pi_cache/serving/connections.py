@@ -127,8 +127,7 @@ class Connection(H11Protocol):
     def _rests(self) -> bool:
         """Whether nothing is under way, so that what comes begins a request."""
         idle = self.conn.our_state is h11.IDLE and self.conn.their_state is h11.IDLE
-        done = not self._answers and not self.flow.write_paused
-        return idle and done and not self.conn.trailing_data[0] and not self._ends
+        return idle and not self._answers and not self.conn.trailing_data[0] and not self._ends
 
     def _delivered(self, complete: bool) -> None:
         """Wait for the next request, if all went well."""
@@ -148,6 +147,15 @@ class Connection(H11Protocol):
         self._receiving = None
         super().on_response_complete()
         self._mark()
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Close a connection without requests; not while the last answer is still being taken."""
+        if self.transport.get_write_buffer_size():
+            self.timeout_keep_alive_task = self.loop.call_later(
+                self.timeout_keep_alive, self.timeout_keep_alive_handler
+            )
+        else:
+            super().timeout_keep_alive_handler()
 
     def send_400_response(self, msg: str) -> None:
         self._refuse(self.conn.hint, HINTS.get(self.conn.hint, MALFORMED), "malformed")

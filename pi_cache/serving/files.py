@@ -65,13 +65,13 @@ class Files:
         try:
             source = await opened(self.service, shelved, listed, part)
         except (CorruptStore, StorageFailed) as error:
-            return await self._unsendable(shelved.key, error)
+            return await self._unsendable(scope, shelved, error)
         return Sending(self.service, wanted.status, headers, source, part)
 
-    async def _unsendable(self, key: str, error: Exception) -> ASGIApp:
+    async def _unsendable(self, scope: Scope, shelved: Shelved, error: Exception) -> ASGIApp:
         """The answer for a file that is damaged, or whose store has just been removed."""
-        if not await self.service.in_thread(self.service.shelf.still_has, key):
-            return answers.missing()
+        if await self.service.in_thread(self.service.shelf.is_over, shelved):
+            return await self._answer(scope)
         damaged(self.service, error)
         if isinstance(error, CorruptStore):
             return answers.problem(500, DAMAGED)

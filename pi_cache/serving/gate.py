@@ -21,6 +21,7 @@ from pi_cache.serving.access import STATE
 from pi_cache.serving.log import path_text
 from pi_cache.serving.metrics import method_of, route_of
 from pi_cache.serving.service import Service
+from pi_cache.serving.tokens import FRESH
 
 PLAIN = re.compile(rb"/(?:[A-Za-z0-9_~.-]+/)*[A-Za-z0-9_~.-]*")
 """Paths that anything can lie at: no percent signs, no empty parts."""
@@ -50,6 +51,7 @@ class Gate:
             await self.routes(scope, receive, send)
         if scope["type"] != "http":
             return
+        scope[answers.ROOM] = self.service.room
         exchange = Exchange(self.service, scope, send)
         try:
             refusal = await self._refusal(scope, exchange)
@@ -72,7 +74,7 @@ class Gate:
         if wait:
             return answers.problem(429, "too many requests a second", retry(wait))
         if access is None:
-            return unauthorised()
+            return unread() if service.tokens and service.tokens.unread else unauthorised()
         scope[STATE] = access
         if not PLAIN.fullmatch(scope["raw_path"]) or _climbs(scope["raw_path"]):
             return answers.missing()
@@ -173,6 +175,11 @@ def unauthorised() -> Response:
         "a valid token is needed: Authorization: Bearer TOKEN, or TOKEN as the password",
         {"www-authenticate": 'Basic realm="pi-cache"'},
     )
+
+
+def unread() -> Response:
+    """The one answer to everybody while the tokens cannot be read: nobody has a wrong one."""
+    return answers.problem(503, "the tokens cannot be read now", retry(FRESH))
 
 
 def retry(seconds: float) -> dict[str, str]:

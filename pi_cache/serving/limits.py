@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import ipaddress
 import time
 from collections import Counter, OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 
 from pi_cache.errors import InvalidSpec
 
+HELD = 64 << 20
+"""Bytes that all large answers together may hold while their readers take them."""
 REMEMBERED = 10_000
 """Clients whose rate is known at a time; who has been silent longest is forgotten first."""
 
@@ -49,6 +54,17 @@ class Limits:
             raise InvalidSpec(f"Limits: {'; '.join(problems)}")
 
 
+@lru_cache(REMEMBERED)
+def client_of(address: str) -> str:
+    """What counts as one client: an address, but of IPv6 the 64 bits of its network. A host there
+    has as many addresses as it likes.
+    """
+    if ":" not in address:
+        return address
+    found = ipaddress.IPv6Address(address.partition("%")[0])
+    return str(found.ipv4_mapped or ipaddress.IPv6Address(int(found) >> 64 << 64))
+
+
 class Rates:
     """Requests a second of each client, as tokens that drip into a bucket."""
 
@@ -64,7 +80,7 @@ class Rates:
         """Seconds until this client may ask again; 0 where it may now, which is then counted."""
         if not self.rate:
             return 0.0
-        now = self.clock()
+        now, client = self.clock(), client_of(client)
         left, since = self._buckets.pop(client, (float(self.burst), now))
         left = min(left + (now - since) * self.rate, float(self.burst))
         wait = 0.0 if left >= 1 else (1 - left) / self.rate
@@ -72,6 +88,27 @@ class Rates:
         while len(self._buckets) > REMEMBERED:
             self._buckets.popitem(last=False)
         return wait
+
+
+class Room:
+    """Bytes of answers that wait for their readers; `most` of them at a time."""
+
+    def __init__(self, most: int = HELD) -> None:
+        self.most = most
+        self.held = 0
+
+    def fits(self, size: int) -> bool:
+        """Whether so many bytes more may wait."""
+        return self.held + size <= self.most
+
+    @contextmanager
+    def hold(self, size: int) -> Iterator[None]:
+        """Count bytes for as long as they wait."""
+        self.held += size
+        try:
+            yield
+        finally:
+            self.held -= size
 
 
 class Crowd:
@@ -88,6 +125,7 @@ class Crowd:
 
     def enter(self, address: str) -> str:
         """Count a connection; why it is one too many, "" where it is not."""
+        address = client_of(address)
         reason = self._refusal(address)
         if reason:
             self.refused += 1
@@ -109,6 +147,7 @@ class Crowd:
         if refused:
             self.refused -= 1
             return
+        address = client_of(address)
         self.total -= 1
         self._by_address[address] -= 1
         if not self._by_address[address]:

@@ -1,8 +1,8 @@
 """Answers the plainest requests at once: a GET of a file that is known and lies in memory.
 
-It takes a fifth of the time that a request needs through h11, the routes and a thread. Whatever
-is in any way odd goes that long way, and so does all that is refused: these answers are the same,
-byte for byte, and tests compare them.
+It takes half of the time that a request needs through h11, the routes and a thread. Whatever is in
+any way odd goes that long way, and so does all that is refused: these answers are the same, byte
+for byte, and tests compare them.
 
 A file is never handed to `sendfile`: the system would send the pages as they are when the client
 takes them, so that a file which is damaged meanwhile arrives as right.

@@ -84,6 +84,13 @@ class Server(uvicorn.Server):
             raise ServiceRefused("the service did not start; its log says why") from None
         self.ready()
 
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """As uvicorn does; what is still being sent after the time of grace is cut and logged."""
+        await super().shutdown(sockets)
+        for connection in list(self.server_state.connections):
+            connection.transport.abort()
+        await asyncio.sleep(0)  # for what asyncio then calls
+
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         """As uvicorn does, but without raising the signals again afterwards."""
@@ -160,8 +167,15 @@ def tls(certificate: Path, key: Path | None) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_alpn_protocols(["http/1.1"])
+
+    def refuse() -> str:  # OpenSSL would ask a terminal
+        raise ServiceRefused(
+            f"{key or certificate}: the key is encrypted, and nobody is there to type its password;"
+            " decrypt it: openssl pkey -in KEY -out PLAIN, which only the service may read"
+        )
+
     try:
-        context.load_cert_chain(certificate, key)
+        context.load_cert_chain(certificate, key, refuse)
     except OSError as error:  # of ssl as well
         raise ServiceRefused(
             f"{certificate}: no certificate with its key as PEM: {error}; see --key"

@@ -13,7 +13,7 @@ from typing import Any, ParamSpec, TypeVar
 from pi_cache.serving.access import EVERYBODY, Access
 from pi_cache.serving.builds.builds import Builds
 from pi_cache.serving.hashing import Hashing
-from pi_cache.serving.limits import Crowd, Limits, Rates
+from pi_cache.serving.limits import Crowd, Limits, Rates, Room
 from pi_cache.serving.log import Log
 from pi_cache.serving.metrics import Metrics
 from pi_cache.serving.shelf import Shelf, Shelved
@@ -51,6 +51,7 @@ class Service:
         self.shelf = Shelf(self.root)
         self.metrics = Metrics()
         self.crowd = Crowd(self.limits)
+        self.room = Room()
         self.rates = Rates(self.limits.rate, self.limits.burst)
         self.readers = ThreadPoolExecutor(READERS, "pi-cache reading")
         self.hashing = Hashing(self.metrics.checks.inc)
@@ -72,8 +73,12 @@ class Service:
     async def access(self, authorization: list[bytes]) -> Access | None:
         """What the Authorization headers of a request allow; None without a valid token."""
         if self.tokens is not None and not self.tokens.is_fresh():
-            await self.in_thread(self.tokens.refresh)
+            await self.in_thread(self.tokens.refresh, self.tell_unread)
         return self.access_at_hand(authorization)
+
+    def tell_unread(self, problem: str) -> None:
+        """Log what cannot be read, and so is left out."""
+        self.log.write("unread", problem=problem)
 
     def access_at_hand(self, authorization: list[bytes]) -> Access | None:
         """As `access`, by the tokens as they were last read."""

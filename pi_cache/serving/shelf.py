@@ -63,6 +63,7 @@ class Shelf:
         self._folders: dict[str, Path] = {}
         self._listed = float("-inf")
         self._known: dict[str, tuple[Shelved, Identity, float]] = {}
+        self._told: dict[str, str] = {}
 
     def at_hand(self, key: str) -> Shelved | None:
         """The store where it was looked at a moment ago; None where `get` has to be asked."""
@@ -81,14 +82,23 @@ class Shelf:
             folder = self._list().get(key)
             return None if folder is None else self._look(key, folder)
 
-    def stores(self, wanted: Callable[[str], bool] = bool) -> list[Shelved]:
-        """Every finished store of a wanted key that can be read. Raises StorageFailed."""
+    def stores(
+        self, wanted: Callable[[str], bool] = bool, unread: Callable[[str], object] = bool
+    ) -> list[Shelved]:
+        """Every finished store of a wanted key that can be read. Raises StorageFailed.
+
+        unread: told what is wrong with each of the others, once as long as that stays.
+        """
         found = []
         for key in filter(wanted, self._keys()):
-            with suppress(
-                CorruptStore, UnsupportedFormat, StorageFailed
-            ):  # told to who asks for it
+            try:
                 found.append(self.get(key))
+            except (CorruptStore, UnsupportedFormat, StorageFailed) as error:
+                if self._told.get(key) != str(error):
+                    self._told[key] = str(error)
+                    unread(str(error))
+            else:
+                self._told.pop(key, None)
         return [store for store in found if store is not None]
 
     def finished(self) -> list[str]:
@@ -102,13 +112,17 @@ class Shelf:
         with self._lock:
             return self._list()
 
-    def still_has(self, key: str) -> bool:
-        """Whether the manifest of this key is on the disk at this moment."""
-        known = self._known.get(key)
-        if known is not None and files.exists(known[0].path / MANIFEST):
-            return True
-        self._known.pop(key, None)
-        return False
+    def is_over(self, shelved: Shelved) -> bool:
+        """Whether a store has been removed, or another one put in its place; `get` then knows."""
+        place, known = shelved.path / MANIFEST, self._known.get(shelved.key)
+        identity = None
+        with suppress(FileNotFoundError):
+            identity = Identity.of(files._call("stat", place, place))
+        if known is not None and known[0] is shelved and known[1] == identity:
+            return False
+        if known is not None and known[0] is shelved:
+            self._known.pop(shelved.key, None)
+        return True
 
     def close(self) -> None:
         """End what hashes files of these stores."""
@@ -121,7 +135,7 @@ class Shelf:
             self._folders = {path.name: path for path in found if KEY.fullmatch(path.name)}
             self._listed = self.clock()
             for key in self._known.keys() - self._folders.keys():
-                del self._known[key]
+                self._known.pop(key, None)
         return self._folders
 
     def _look(self, key: str, folder: Path) -> Shelved | None:

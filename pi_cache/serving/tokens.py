@@ -26,7 +26,14 @@ from typing import Any
 import platformdirs
 
 from pi_cache import files
-from pi_cache.errors import CorruptStore, InvalidSpec, StoreNotFound, UnsafeTokens
+from pi_cache.errors import (
+    CorruptStore,
+    InvalidSpec,
+    PiCacheError,
+    StorageFailed,
+    StoreNotFound,
+    UnsafeTokens,
+)
 from pi_cache.manifest import Document
 from pi_cache.serving.access import MAY, Access
 
@@ -84,7 +91,11 @@ class Token(Document):
 
 
 class TokenFolder:
-    """The tokens in a folder, read again as they come and go."""
+    """The tokens in a folder, read again as they come and go.
+
+    problem: why no token counts, or not all. unread: whether the folder could not be read, which
+    may pass.
+    """
 
     def __init__(
         self,
@@ -96,6 +107,7 @@ class TokenFolder:
         self.clock = clock
         self.now = now
         self.problem = ""
+        self.unread = False
         self._lock = threading.Lock()
         self._read = float("-inf")
         self._tokens: dict[str, Token] = {}
@@ -104,16 +116,24 @@ class TokenFolder:
         """Whether the folder was looked at a moment ago."""
         return self.clock() - self._read < FRESH
 
-    def refresh(self) -> None:
-        """Look at the folder again. Where it is not safe or cannot be read, no token counts."""
+    def refresh(self, tell: Callable[[str], object] = bool) -> None:
+        """Look at the folder again. Where it is not safe or cannot be read, no token counts.
+
+        tell: called with each new problem.
+        """
         with self._lock:
             if self.is_fresh():
                 return
+            before, self.unread = self.problem, False
             try:
-                self._tokens, self.problem = self._all(), ""
+                self._tokens, problems = self._all()
+                self.problem = "; ".join(problems)
             except (UnsafeTokens, OSError) as error:
                 self._tokens, self.problem = {}, str(error)
+                self.unread = isinstance(error, StorageFailed)
             self._read = self.clock()
+            if self.problem not in ("", before):
+                tell(self.problem)
 
     def find(self, text: str) -> Token | None:
         """The live token of this text, among those that `refresh` has read."""
@@ -124,28 +144,46 @@ class TokenFolder:
         return token if token and agrees and token.is_live(self.now()) else None
 
     def all(self) -> list[Token]:
-        """Every token, by name, expired ones too. Raises UnsafeTokens, StorageFailed."""
+        """Every token, by name, expired ones too. Raises UnsafeTokens, StorageFailed.
+
+        Afterwards `problem` says which files count for nothing.
+        """
         if not files.exists(self.path):
             return []
-        return sorted(self._all().values(), key=lambda token: (token.name, token.created))
+        found, problems = self._all()
+        self.problem = "; ".join(problems)
+        return sorted(found.values(), key=lambda token: (token.name, token.created))
 
-    def _all(self) -> dict[str, Token]:
+    def _all(self) -> tuple[dict[str, Token], list[str]]:
+        """The tokens by number, and what is wrong with files that are none: they open nothing."""
         check_safe(self.path)
-        found = {}
+        found, problems = {}, []
         for place in files.listing(self.path):
-            named = FILE.fullmatch(place.name)
-            token = None if named is None else self._one(place)
-            if named is not None and token is not None and token.id == named[1]:
-                found[token.id] = token
-        return found
+            if not FILE.fullmatch(place.name):
+                continue
+            try:
+                token = _read(place)
+            except FileNotFoundError:  # it has just been revoked
+                continue
+            except (PiCacheError, ValueError) as error:
+                problems.append(f"no token: {error}")
+                continue
+            found[token.id] = token
+        return found, problems
 
-    def _one(self, place: Path) -> Token | None:
-        """The token of a file; None where it is damaged, of others, or gone: it opens nothing."""
-        try:
-            check_private(place)
-            return Token.from_bytes(files.read_bytes(place, LONGEST))
-        except (FileNotFoundError, CorruptStore, UnsafeTokens, ValueError):
-            return None
+
+def _read(place: Path) -> Token:
+    """The token of a file. Raises UnsafeTokens, CorruptStore, UnsupportedFormat, StorageFailed,
+    FileNotFoundError, ValueError.
+    """
+    check_private(place)
+    try:
+        token = Token.from_bytes(files.read_bytes(place, LONGEST))
+    except CorruptStore as error:
+        raise CorruptStore(f"{place}: {error}") from error
+    if f"{token.id}.json" != place.name:
+        raise CorruptStore(f"{place}: is token {token.id}; give it its name again")
+    return token
 
 
 def default_folder() -> Path:

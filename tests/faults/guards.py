@@ -533,8 +533,10 @@ SERVING: Mapping[str, Guard] = {
     ),
     "one answer to strangers": Guard(
         "pi_cache.serving.gate",
-        "            return unauthorised()\n",
-        "            return unauthorised() if scope['path'] == '/' else answers.missing()\n",
+        "        if access is None:\n",
+        "        if access is None and scope['path'] != '/':\n"
+        "            return answers.missing()\n"
+        "        if access is None:\n",
         RANDOM,
     ),
     "names of the host": Guard(
@@ -590,6 +592,19 @@ SERVING: Mapping[str, Guard] = {
         "if waiting and now - self._taken > self.patience:",
         "if False:",
         SLOW,
+    ),
+    "who asks on and never reads": Guard(
+        "pi_cache.serving.quick",
+        "if self.transport.get_write_buffer_size() > self._most:",
+        "if False:",
+        f"{HTTP}who_asks_on_and_never_reads_costs_no_memory",
+    ),
+    "room for answers of slow readers": Guard(
+        "pi_cache.serving.limits",
+        "return self.held + size <= self.most",
+        "return True",
+        "tests/serving/test_samples.py"
+        "::test_answers_of_slow_readers_hold_no_more_than_there_is_room_for",
     ),
     "places of one address": Guard(
         "pi_cache.serving.limits",

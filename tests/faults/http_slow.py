@@ -21,6 +21,8 @@ CLIENTS = 100
 EACH = 10
 DEADLINE, SLACK = 10.0, 15.0
 """Seconds within which a slow client is cut, and for machines that are busy."""
+BLOCK = 256 << 10
+"""Bytes that are sent at once."""
 LARGE = "data.zarr/inputs/c.0.0.0.0"
 """A file larger than what a system keeps for one connection."""
 
@@ -95,9 +97,7 @@ def one(seed: int) -> str:
 
 
 async def _round(server: Running, chance: random.Random) -> str:
-    known = asyncio.Event()
-    known.set()
-    await _honest(server, "127.1.0.1", known, LARGE)  # hashed, and so sent at once
+    await _known(server)
     first = chance.randrange(1, 200)
     done = asyncio.Event()
     honest = asyncio.create_task(_honest(server, f"127.1.{first}.1", done))
@@ -114,6 +114,13 @@ async def _round(server: Running, chance: random.Random) -> str:
     demand(not late, f"not cut after {DEADLINE:g} s: {late}")
     demand(served, "nobody was served beside the slow clients")
     return "all cut"
+
+
+async def _known(server: Running) -> None:
+    """Have the large file hashed, so that it is sent at once from then on."""
+    done = asyncio.Event()
+    done.set()
+    await _honest(server, "127.1.0.1", done, LARGE)
 
 
 async def _timed(server: Running, source: str, slow: Slow | None) -> tuple[str, float]:
@@ -197,6 +204,22 @@ def crowd(server: Running, count: int) -> int:
     finally:
         for line in lines:
             line.close()
+
+
+def asks_on(server: Running, count: int) -> None:
+    """Ask so often for a block of a large file, each time in its own packet, and read nothing."""
+    asyncio.run(_known(server))
+    line = connect(server.address, "127.5.0.1", room=4096)
+    line.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    block = b"Range: bytes=0-%d" % (BLOCK - 1)
+    asked = head(server, block, target=server.target(LARGE), close=False)
+    try:
+        with contextlib.suppress(ConnectionError):  # it may be cut
+            for _ in range(count):
+                line.sendall(asked)
+                time.sleep(0.002)
+    finally:
+        line.close()
 
 
 async def _once(server: Running) -> Counter[int]:

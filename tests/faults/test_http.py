@@ -13,6 +13,8 @@ pytestmark = pytest.mark.skipif(bool(lacking()), reason=lacking() or "-")
 
 SECONDS = 20.0
 """Of the load."""
+ASKED, GROWTH = 400, 32 << 20
+"""Requests for a block, and bytes: a block for each of them would be three times as much."""
 CROWD = 300
 """Connections from one address: more than the service takes of all."""
 
@@ -86,3 +88,13 @@ def test_the_wire_is_read_by_the_letter() -> None:
         list(http_wire.responses(b"hello\r\n\r\n"))
     with pytest.raises(AssertionError, match="no header: b'a b'"):
         list(http_wire.responses(b"HTTP/1.1 200 OK\r\na b\r\n\r\n"))
+
+
+def test_who_asks_on_and_never_reads_costs_no_memory() -> None:
+    from tests.faults.http_lab import running
+    from tests.faults.http_slow import asks_on
+
+    server = running()
+    before = server.peak()
+    asks_on(server, ASKED)
+    assert server.peak() - before < GROWTH

@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import signal
 import socket
 import subprocess
@@ -187,6 +188,58 @@ def test_who_does_not_read_cannot_hold_the_end_up(tmp_path: Path) -> None:
         assert served.stop() == 0
         (line,) = served.lines()
         assert line["status"] == 200 and not line["complete"]
+
+
+def test_what_is_sent_when_the_time_is_over_is_logged(tmp_path: Path) -> None:
+    layout = Layout(shard_samples=4000, chunk_samples=8)
+    path = make_store(tmp_path / "root", make_spec(4000), layout)
+    asked = f"/stores/{path.name}/data.zarr/inputs/c.0.0.0.0"
+    with serving(tmp_path / "root", tmp_path, "--grace", "0.2") as served, socket.socket() as one:
+        assert served.ask(asked).status == 200, "known, so that it is answered at once"
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 15)
+        one.connect(served.address)
+        one.sendall(f"GET {asked} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+        one.recv(1)
+        assert served.stop() == 0
+        assert [line["complete"] for line in served.lines()] == [True, False]
+
+
+def test_a_log_that_cannot_be_written_holds_up_no_answer(root: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "log"
+    folder.mkdir()
+    asked = f"/stores/{key(root)}/data.zarr/images/c.0.0.0.0"
+    with serving(root, folder) as served:
+        connection = http.client.HTTPConnection(*served.address, timeout=PATIENCE)
+
+        def ask(path: str) -> int:
+            connection.request("GET", path)
+            reply = connection.getresponse()
+            reply.read()
+            return reply.status
+
+        assert [ask(asked), ask(asked)] == [200, 200]
+        used = connection.sock
+        folder.rename(tmp_path / "away")
+        assert [ask(asked), ask("/health"), ask("/none"), ask(asked)] == [200, 200, 404, 200]
+        folder.mkdir()
+        assert ask("/health") == 200 and connection.sock is used, "no connection was broken"
+        connection.close()
+        served.stop()
+        assert served.process.stderr is not None
+        said = served.process.stderr.read().splitlines()[1:]
+    assert len(said) == 1 and "No such file or directory" in said[0], "told once"
+    assert served.lines()[-1]["path"] == "/health"
+
+
+def test_a_key_that_is_encrypted_is_not_asked_about(root: Path, tmp_path: Path) -> None:
+    if shutil.which("openssl") is None:
+        pytest.skip("openssl is not installed")
+    chain, own = str(tmp_path / "chain.pem"), str(tmp_path / "key.pem")
+    words = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-passout", "pass:word"]
+    subject = ["-subj", "/CN=localhost", "-out", chain, "-keyout", own]
+    subprocess.run([*words, *subject], check=True, capture_output=True)
+    code, _, said = refused("serve", str(root), "--certificate", chain, "--key", own)
+    assert code == 1 and f"{own}: the key is encrypted" in said and "openssl pkey" in said
 
 
 def test_the_log_is_appended_to_and_may_be_rotated(root: Path, tmp_path: Path) -> None:

@@ -248,7 +248,9 @@ def test_a_damaged_manifest_is_not_taken_for_none(own: tuple[Path, Served]) -> N
     asked = f"/stores/{path.name}/manifest.json"
     assert until(500, lambda: served.ask(asked).status) == 500
     assert served.ask(f"/v1/stores/{path.name}").status == 500
-    assert served.ask("/v1/stores").json == []
+    assert served.ask("/v1/stores").json == served.ask("/v1/stores").json == []
+    told = served.lines("unread")
+    assert len(told) == 1 and path.name in told[0]["problem"]
     place.write_bytes(data)
     assert until(200, lambda: served.ask(asked).status) == 200
 
@@ -290,6 +292,25 @@ def test_stores_come_and_go_by_themselves(own: tuple[Path, Served]) -> None:
     shutil.rmtree(new)
     assert until(404, lambda: served.ask(asked).status) == 404
     assert until(1, lambda: len(served.ask("/v1/stores").json)) == 1
+    assert served.lines("damaged") == []
+
+
+def test_a_store_that_goes_or_is_another_one_is_not_damaged(own: tuple[Path, Served]) -> None:
+    path, served = own
+    root, name = path.parents[1], "data.zarr/images/c.0.0.0.0"
+    other = make_store(root.with_name("other"), None, Layout(shard_samples=5, chunk_samples=5))
+    content, aside = (other / name).read_bytes(), root.with_name("aside")
+    asked = [f"/stores/{path.name}/{name}", f"/v1/stores/{path.name}"]
+    assert [served.ask(one).status for one in asked] == [200, 200]
+    path.rename(aside)
+    assert [served.ask(one).status for one in asked] == [404, 404]
+    aside.rename(path)
+    assert until(200, lambda: served.ask(asked[0]).status) == 200
+    path.rename(aside)
+    other.rename(path)
+    answer = served.ask(asked[0])
+    assert (answer.status, answer.body) == (200, content)
+    assert served.ask(asked[1]).json["layout"]["shard_samples"] == 5
     assert served.lines("damaged") == []
 
 

@@ -16,7 +16,7 @@ import pytest
 
 from pi_cache.errors import InvalidSpec
 from pi_cache.layout import Layout
-from pi_cache.serving.limits import REMEMBERED, Crowd, Limits, Rates
+from pi_cache.serving.limits import REMEMBERED, Crowd, Limits, Rates, client_of
 from tests.pi_cache.made import make_spec, make_store
 from tests.serving.lab import PATIENCE, Answer, Served, serving
 
@@ -264,6 +264,19 @@ def test_a_crowd_counts_addresses() -> None:
     for address in ("a", "a", "b"):
         crowd.leave(address, refused=False)
     assert (crowd.total, crowd.refused, len(crowd._by_address)) == (0, 0, 0)
+
+
+def test_a_host_of_ipv6_is_one_client_however_many_addresses_it_has() -> None:
+    crowd, rates = Crowd(Limits(per_address=1)), Rates(1.0, 1, lambda: 0.0)
+    one, two, other = "2001:db8:1:2::1", "2001:db8:1:2:ffff::9", "2001:db8:1:3::1"
+    assert [bool(crowd.enter(address)) for address in (one, two, other)] == [False, True, False]
+    assert [rates.wait(address) for address in (one, two, other)] == [0, 1, 0]
+    crowd.leave(two, refused=True)
+    crowd.leave(one, refused=False)
+    assert crowd.enter(two) == ""
+    assert client_of("fe80::1%eth0") == client_of("fe80::2")
+    assert client_of("::ffff:192.0.2.1") == "192.0.2.1" != client_of("::ffff:192.0.2.2")
+    assert client_of("") == "" and client_of("0123456789abcdef") == "0123456789abcdef"
 
 
 def test_limits_that_are_none() -> None:

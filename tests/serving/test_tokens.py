@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
+import errno
 import hashlib
 import json
 import os
 import stat
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from pi_cache import files
 from pi_cache.errors import CorruptStore, InvalidSpec, StoreNotFound, UnsafeTokens
 from pi_cache.serving import tokens
+from pi_cache.serving.gate import Gate
+from pi_cache.serving.log import Log
+from pi_cache.serving.service import Service
 from pi_cache.serving.tokens import FRESH, Token, TokenFolder, new_token, revoke, secret_of
+from tests.pi_cache.made import Failing
 
 KEY = "ab" * 32
 DAY = 86_400.0
@@ -169,6 +177,68 @@ def test_a_damaged_or_renamed_document_opens_nothing(folder: Path) -> None:
     place.write_bytes(data)
     place.rename(folder / f"{'0' * 16}.json")
     assert read(folder).find(text) is None
+
+
+def test_what_counts_for_nothing_is_told_once(folder: Path) -> None:
+    clock, told = Clock(), []  # type: tuple[Clock, list[str]]
+    _, made = make(folder)
+    other, _ = make(folder, "bob")
+    place = folder / f"{made.id}.json"
+    found = TokenFolder(folder, clock=clock)
+    for mode in (0o600, 0o666, 0o666, 0o600, 0o666):
+        place.chmod(mode)
+        clock.time += FRESH
+        found.refresh(told.append)
+    assert len(told) == 2 and f"{place}: other users may write" in told[0]
+    assert found.find(other) is not None and not found.unread
+    place.chmod(0o600)
+    place.write_bytes(b"{}")
+    assert [token.name for token in found.all()] == ["bob"] and str(place) in found.problem
+
+
+@pytest.mark.parametrize("call", ["listdir", "read"])
+def test_what_cannot_be_read_is_told(
+    call: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock, told = Clock(), []  # type: tuple[Clock, list[str]]
+    text, _ = make(folder)
+    found = TokenFolder(folder, clock=clock)
+    monkeypatch.setattr(files, "system", Failing(call, 1, errno.EACCES))
+    found.refresh(told.append)
+    assert found.find(text) is None and found.unread == (call == "listdir")
+    assert len(told) == 1 and "Permission denied" in told[0]
+    clock.time += FRESH
+    found.refresh(told.append)
+    assert found.find(text) is not None and not found.unread and len(told) == 1
+
+
+def test_while_tokens_cannot_be_read_nobody_has_a_wrong_one(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make(folder)
+    service = Service(root=tmp_path, tokens=TokenFolder(folder), log=Log(tmp_path / "log"))
+    monkeypatch.setattr(files, "system", Failing("listdir", 1, errno.EMFILE))
+    assert [status_without_token(service), status_without_token(service)] == [503, 503]
+    lines = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]
+    (told,) = [line["problem"] for line in lines if line["event"] == "unread"]
+    assert str(folder) in told
+    assert service.tokens is not None
+    service.tokens.clock = lambda: float("inf")
+    assert status_without_token(service) == 401
+    service.close()
+    service.log.handler.close()
+
+
+def status_without_token(service: Service) -> int:
+    """The status that a request gets which no route sees."""
+    sent: list[Any] = []
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    scope = {"type": "http", "method": "GET", "raw_path": b"/health", "headers": []}
+    asyncio.run(Gate(service, None)(scope, None, send))  # type: ignore[arg-type]
+    return int(sent[0]["status"])
 
 
 @pytest.mark.parametrize(
