@@ -23,6 +23,7 @@ from numpy.typing import ArrayLike, NDArray
 from pi_cache import catalogue
 from pi_cache.axes import noted_edges, stored_edges
 from pi_cache.errors import CorruptStore, InvalidSpec, StorageFailed
+from pi_cache.failures import FULL
 from pi_cache.firsttouch import Check as Check
 from pi_cache.firsttouch import FirstTouch
 from pi_cache.layout import Column
@@ -481,11 +482,14 @@ _stores: WeakSet[Store] = WeakSet()
 
 
 def _with_handles(work: Callable[[], Opened]) -> Opened:
-    """What `work` opens; where no descriptor is left for it, all stores let go of theirs."""
+    """What `work` opens; where no descriptor is left for it, all stores let go of theirs.
+
+    Or no room on the disk: a file of a cache that goes keeps its room while somebody has it open.
+    """
     try:
         return work()
     except StorageFailed as error:
-        if error.errno != errno.EMFILE:
+        if error.errno not in {errno.EMFILE, *FULL}:
             raise
     for store in list(_stores):
         store._open.clear()

@@ -73,7 +73,7 @@ def request(
         found = _followed(service, found)
     _print(found, service, as_json)
     if found["state"] in ("failed", "cancelled"):
-        raise BuildFailed(f"the request was not fulfilled: {found['error']}")
+        raise BuildFailed(f"the request was not fulfilled: {found.get('error')}")
 
 
 def _service(url: str) -> Requests:

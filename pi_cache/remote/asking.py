@@ -24,7 +24,9 @@ FIRST_LOOK, LAST_LOOK = 0.5, 5.0
 GONE = 300.0
 """Seconds for which a service may not answer while a build is waited for: it may be restarted."""
 ENDED = ("finished", "failed", "cancelled")
-BUSY = (429, 502, 503, 504)
+TOO_MANY = 429
+BUSY = (TOO_MANY, 502, 503, 504)
+"""Statuses after which the same is answered otherwise a little later."""
 
 Document = dict[str, Any]
 
@@ -35,6 +37,11 @@ class Answer:
 
     status: int
     document: Document
+
+    @property
+    def said(self) -> str:
+        """Why there is nothing else."""
+        return str(self.document.get("error") or f"answers {self.status}")
 
 
 def _service_address(url: str) -> Address:
@@ -58,19 +65,25 @@ class Requests:
 
         Raises BuildFailed where it is refused, AccessRefused, RemoteFailed.
         """
-        return self._checked(self._send("POST", REQUESTS, json.dumps(dict(document)).encode()))
+        answer = self._send("POST", REQUESTS, json.dumps(dict(document)).encode())
+        if answer.status == TOO_MANY:  # a quota, for longer than anybody waits
+            raise BuildFailed(f"{self.address}: {answer.said}")
+        return self._request(answer)
 
     def listed(self) -> list[Document]:
         """The requests that this token may see, the newest first. Raises as `ask`."""
-        return list(self._checked(self._send("GET", REQUESTS))["requests"])
+        found = self._checked(self._send("GET", REQUESTS)).get("requests")
+        if not isinstance(found, list):
+            raise self._no_service()
+        return found
 
     def show(self, id: str) -> Document:
         """One request. Raises as `ask`."""
-        return self._checked(self._send("GET", f"{REQUESTS}/{id}"))
+        return self._request(self._send("GET", f"{REQUESTS}/{id}"))
 
     def cancel(self, id: str) -> Document:
         """End a request; what it is then. Raises as `ask`."""
-        return self._checked(self._send("DELETE", f"{REQUESTS}/{id}"))
+        return self._request(self._send("DELETE", f"{REQUESTS}/{id}"))
 
     def follow(
         self, found: Document, sleep: Callable[[float], object] = time.sleep
@@ -125,18 +138,31 @@ class Requests:
         except ValueError:
             document = None
         if not isinstance(document, dict):
-            raise RemoteFailed(f"{self.address}: answers no JSON; is it a service of pi-cache?")
+            raise self._no_service()
+        return document
+
+    def _no_service(self) -> RemoteFailed:
+        return RemoteFailed(
+            f"{self.address}: answers as no service of pi-cache does; is the address right?"
+        )
+
+    def _request(self, answer: Answer) -> Document:
+        """The request in an answer. Raises as `_checked`, RemoteFailed where there is none."""
+        document = self._checked(answer)
+        state, id = document.get("state"), document.get("id")
+        if not isinstance(state, str) or (state not in ENDED and not isinstance(id, str)):
+            raise self._no_service()
         return document
 
     def _checked(self, answer: Answer) -> Document:
         """The document of an answer. Raises for one that says why there is none."""
-        said = str(answer.document.get("error") or f"answers {answer.status}")
+        said = answer.said
         if answer.status == 401:
             raise AccessRefused(f"{self.address}: {said}; set $PI_CACHE_TOKEN")
         if answer.status == 403:
             raise AccessRefused(f"{self.address}: {said}")
         if answer.document.get("state") in ENDED or answer.status < 400:
             return answer.document
-        if answer.status in BUSY and answer.status != 429:
+        if answer.status in BUSY:
             raise RemoteFailed(f"{self.address}: {said}")
         raise BuildFailed(f"{self.address}: {said}")

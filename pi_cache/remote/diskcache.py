@@ -34,7 +34,9 @@ FOLDER = 32
 NAME = re.compile(f"[0-9a-f]{{{FOLDER}}}")
 DATA, USED, TEMPORARY = "data.zarr", "used", "tmp"
 RECOUNT = 30.0
-"""Seconds after which the files of other processes are counted again."""
+"""Seconds after which the files of other processes are counted again, at the latest."""
+COUNTING = 0.05
+"""The part of the time that counting may take, where files come one after the other."""
 RENEW = 60.0
 """Seconds after which another use of a file is noted."""
 
@@ -60,7 +62,7 @@ class DiskCache:
     def __init__(self, root: Path, bound: int | None = None) -> None:
         self.root = root
         self.bound = bound
-        self._counted = 0.0
+        self._count_at = 0.0
         self._total: int | None = None
         self._room = MOST
         self._uses: dict[Path, float] = {}
@@ -119,7 +121,7 @@ class DiskCache:
 
     def make_room(self, size: int) -> None:
         """Remove what was used longest ago until so many bytes more are within the bound."""
-        old = self._total is None or time.monotonic() - self._counted > RECOUNT
+        old = self._total is None or time.monotonic() > self._count_at
         if old or (self._total or 0) + size > self.most:
             held = self._count()
             self._evict(held, (self._total or 0) + size - self.most)
@@ -162,8 +164,10 @@ class DiskCache:
 
     def _count(self) -> list[Held]:
         """Every file that is here, the one used longest ago first; what there is, and may be."""
+        begun = time.monotonic()
         held = sorted(self._held())
-        self._total, self._counted = sum(one.size for one in held), time.monotonic()
+        self._total, now = sum(one.size for one in held), time.monotonic()
+        self._count_at = now + min(RECOUNT, (now - begun) / COUNTING)
         found = files._call("statvfs", self.root, self.root)
         free = found.f_bavail * found.f_frsize if found.f_blocks else 2 * MOST
         self._room = min(MOST, (self._total + free) // 2)

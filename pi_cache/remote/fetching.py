@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from pi_cache import files
-from pi_cache.errors import AlreadyPublished, CorruptStore
+from pi_cache.errors import AlreadyPublished, CorruptStore, RemoteFailed
 from pi_cache.manifest import FileEntry
 from pi_cache.remote.transport import Changed, Transport
 
@@ -88,11 +88,13 @@ def checked(source: Transport, name: str, entry: FileEntry, met: Met = bool) -> 
 
 
 def document(source: Transport, name: str, most: int = files.LARGEST_DOCUMENT) -> bytes:
-    """All bytes of a file whose size nobody knows. Raises CorruptStore where there are too many."""
+    """All bytes of a file whose size nobody knows. Raises RemoteFailed where there are too many."""
     parts, size = [], 0
     for block in source.blocks(name, None):
         size += len(block)
         if size > most:
-            raise CorruptStore(f"{source.place(name)}: more than {most} bytes")
+            raise RemoteFailed(
+                f"{source.place(name)}: the server sends more than {most} bytes; is a store there?"
+            )
         parts.append(block)
     return b"".join(parts)

@@ -17,14 +17,17 @@ from urllib3.exceptions import HTTPError, SSLError
 from urllib3.response import BaseHTTPResponse
 
 from pi_cache.errors import AccessRefused, InvalidSpec, RemoteFailed
+from pi_cache.manifest import MALFORMED
 from pi_cache.remote.address import Address
+from pi_cache.remote.fetching import document
 from pi_cache.remote.transport import Changed, Patience, listed_keys
 from pi_cache.root import STORES
 
 BLOCK = 1 << 18
-"""Bytes read at a time: those of a block that breaks off are asked for again."""
+"""Bytes read at a time, at most."""
 PROGRESS = 1 << 16
-"""Bytes that an attempt must bring to count as none of those that bring nothing."""
+"""Bytes that an attempt must bring to count as none of those that bring nothing, and that must come
+within the time in which a server may be silent."""
 BUSY = {408, 425, 429, 500, 502, 503, 504}
 """Answers that can be another one next time; all other refusals are final."""
 FINAL = (FileNotFoundError, AccessRefused, RemoteFailed)
@@ -33,6 +36,8 @@ LONGEST_PAUSE = 60.0
 CONNECTIONS = 16
 RANGE = re.compile(r"bytes ([0-9]+)-([0-9]+)/([0-9]+|\*)")
 LARGEST_CATALOGUE = 1 << 26
+QUOTED = 300
+"""Characters of what a server says that a message repeats."""
 
 
 class _Busy(Exception):
@@ -61,14 +66,10 @@ class HttpTransport:
     def keys(self) -> list[str]:
         root = self.address.parent if self.address.name == STORES else self.address
         catalogue = HttpTransport(root, self._token, self.patience)
-        data = b""
-        for block in catalogue.blocks("v1/stores", None):
-            data += block
-            if len(data) > LARGEST_CATALOGUE:
-                break
+        data = document(catalogue, "v1/stores", LARGEST_CATALOGUE)
         try:
             return listed_keys(data)
-        except (LookupError, TypeError, ValueError) as error:
+        except MALFORMED as error:
             raise InvalidSpec(
                 f"{catalogue.place('v1/stores')}: is no catalogue of stores; give the whole key"
             ) from error
@@ -81,7 +82,7 @@ class HttpTransport:
                 with self._reply(name, done, tag, size) as reply:
                     tag = tag or reply.headers.get("ETag", "")
                     skip = done if reply.status == 200 else 0
-                    for block in reply.stream(BLOCK, decode_content=False):
+                    for block in self._arriving(reply):
                         fresh, skip = block[skip:], max(0, skip - len(block))
                         done += len(fresh)
                         if fresh:
@@ -98,10 +99,10 @@ class HttpTransport:
                     raise
                 if isinstance(error, SSLError) and UNTRUSTED in str(error):
                     raise RemoteFailed(
-                        f"{self.place(name)}: {error}; give its certificate by $SSL_CERT_FILE if"
-                        " you trust it"
+                        f"{self.place(name)}: {self._quoted(error)}; give its certificate by"
+                        " $SSL_CERT_FILE if you trust it"
                     ) from error
-                problem = str(error)
+                problem = self._quoted(error)
             idle = 0 if done - before >= PROGRESS else idle + 1
             if idle >= self.patience.attempts:
                 raise RemoteFailed(
@@ -109,6 +110,24 @@ class HttpTransport:
                     " the server runs, and run the command again, which goes on where this one was"
                 )
             self._pause(idle, wait)
+
+    def _arriving(self, reply: BaseHTTPResponse) -> Iterator[bytes]:
+        """The bytes of an answer as they come. Raises _Busy where hardly any do, and HTTPError."""
+        came, until = 0, time.monotonic() + self.patience.stall
+        while block := reply.read1(BLOCK, decode_content=False):
+            yield block
+            came += len(block)
+            if came >= PROGRESS:
+                came, until = 0, time.monotonic() + self.patience.stall
+            elif time.monotonic() > until:
+                raise _Busy(f"{came} bytes came in {self.patience.stall:g} seconds", 0.0)
+
+    def _quoted(self, said: object) -> str:
+        """What comes from a server, for a message: without a token that it sends back."""
+        text = str(said)
+        if self._token is not None:
+            text = text.replace(self._token, "...")
+        return text[:QUOTED]
 
     def _pause(self, idle: int, wait: float) -> None:
         """Wait before the next attempt, the longer the more of them brought nothing."""
@@ -160,8 +179,8 @@ class HttpTransport:
         elif status in BUSY:
             raise _Busy(f"the server answers {status}", _seconds(reply.headers.get("Retry-After")))
         elif 300 <= status < 400:
-            target = reply.headers.get("Location", "nowhere")
-            raise RemoteFailed(f"{place}: leads to {target!r:.200}; give the address it leads to")
+            target = self._quoted(reply.headers.get("Location", "nowhere"))
+            raise RemoteFailed(f"{place}: leads to {target!r}; give the address it leads to")
         else:
             raise RemoteFailed(f"{place}: the server answers {status}")
 
@@ -203,7 +222,7 @@ def _seconds(text: str | None) -> float:
     """Seconds that `Retry-After` says: a number, or a date."""
     if not text:
         return 0.0
-    if text.isdigit():
+    if text.isdecimal():
         return float(text[:6])
     try:
         return max(0.0, email.utils.parsedate_to_datetime(text).timestamp() - time.time())

@@ -11,18 +11,20 @@ from typing import Any
 
 from pi_cache import catalogue, files
 from pi_cache.checked import Identity
-from pi_cache.errors import CorruptStore, InvalidSpec, PiCacheError, StoreNotFound
+from pi_cache.errors import CorruptStore, InvalidSpec, PiCacheError, StorageFull, StoreNotFound
 from pi_cache.firsttouch import THREADS, Check, FirstTouch
 from pi_cache.manifest import StoreManifest
 from pi_cache.reader import Store
 from pi_cache.remote.address import Address, parse_address
-from pi_cache.remote.diskcache import DiskCache, default_cache
+from pi_cache.remote.diskcache import SIZE_VARIABLE, DiskCache, default_cache
 from pi_cache.remote.fetching import ANEW, document
 from pi_cache.remote.transport import Changed, Transport, transport
 from pi_cache.shardfile import OpenFile
 
 TRIES = 3
-"""How often a file is brought that is gone again, or damaged, when it is opened."""
+"""How often a file is brought that is damaged when it is opened."""
+GONE = 30
+"""How often a file is brought that others have removed again before it is opened."""
 SHARE = 4
 """A part of the bound of the cache: what is fetched before it is asked for takes no more."""
 SEEN = 5.0
@@ -135,16 +137,26 @@ class Fetched(FirstTouch):
         """Nothing: each file is compared with the manifest when it comes."""
 
     def open(self, listed: str) -> OpenFile:
-        """A file by its path in the store. Raises as FirstTouch, AccessRefused, RemoteFailed."""
-        problem = CorruptStore(self.address)
-        for _ in range(TRIES):
+        """A file by its path in the store.
+
+        Raises as FirstTouch, AccessRefused, RemoteFailed, StorageFull where it never stays here.
+        """
+        damaged = 0
+        for _ in range(GONE):
             self._bring(listed)
             try:
                 return super().open(listed)
-            except CorruptStore as error:  # removed at this moment, or damaged on this disk
-                problem = error
+            except CorruptStore as error:
+                if not files.exists(self.store / listed):  # removed at this moment
+                    continue
+                damaged += 1
                 self.cache.drop(self.store / listed)
-        raise CorruptStore(f"{self.address}: {problem}") from problem
+                if damaged == TRIES:
+                    raise CorruptStore(f"{self.address}: {error}") from error
+        raise StorageFull(
+            f"{self.address}: {listed} makes room for what others read before it is opened; raise"
+            f" ${SIZE_VARIABLE}, read with fewer workers, or pull the store"
+        )
 
     def _bring(self, listed: str) -> None:
         entry = self.entry(listed)

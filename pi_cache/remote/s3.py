@@ -65,6 +65,8 @@ class S3Transport:
         try:
             found = obstore.list_with_delimiter(self._store())
         except (BaseError, OSError) as error:
+            if " 404 " in str(error):
+                raise FileNotFoundError(f"there is no bucket {self.address.host}") from error
             raise self._failure("", error) from error
         return [str(prefix).rpartition("/")[2] for prefix in found["common_prefixes"]]
 

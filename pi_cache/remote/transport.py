@@ -143,7 +143,14 @@ def _store_address(address: Address, key: str, token: str | None) -> Address:
         stores = address.inside(STORES)
     if len(key) == catalogue.KEY_LENGTH:
         return stores.inside(key.lower())
-    found = catalogue.unique(key, transport(stores, token).keys())
+    try:
+        keys = transport(stores, token).keys()
+    except FileNotFoundError as error:
+        raise StoreNotFound(
+            f"{stores}: nothing there says which stores there are ({error}); check the address, or"
+            " give the whole key"
+        ) from error
+    found = catalogue.unique(key, keys)
     if found is None:
         raise StoreNotFound(f"no store {key!r} in {stores}")
     return stores.inside(found)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -38,14 +39,10 @@ def surroundings(endpoint: str, key: str = "lab", secret: str = "labsecret") -> 
     }
 
 
-def command(words: list[str], endpoint: str) -> list[str]:
-    """A command of the cache: obstore runs in processes of its own, which nobody forks."""
-    return [sys.executable, "-m", "pi_cache.cli", *words]
-
-
 def start(words: list[str], endpoint: str) -> subprocess.Popen[str]:
+    """A command of the cache at work: obstore runs in processes of its own, which nobody forks."""
     return subprocess.Popen(
-        command(words, endpoint),
+        [sys.executable, "-m", "pi_cache.cli", *words],
         cwd=ROOT,
         env={**os.environ, **surroundings(endpoint)},
         stdout=subprocess.PIPE,
@@ -54,11 +51,35 @@ def start(words: list[str], endpoint: str) -> subprocess.Popen[str]:
     )
 
 
-def run(words: list[str], endpoint: str) -> tuple[int, str, str]:
-    """Exit status and what a command says."""
-    process = start(words, endpoint)
-    told, talk = process.communicate(timeout=120)
-    return process.returncode, told, talk
+class Shell:
+    """Runs commands one after the other in a process of its own, which starts once for all."""
+
+    def __init__(self) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "tests.remote.shell"],
+            cwd=ROOT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def __call__(self, words: list[str], endpoint: str) -> tuple[int, str, str]:
+        """Exit status and what a command says on each of its outputs."""
+        assert self.process.stdin is not None and self.process.stdout is not None
+        self.process.stdin.write(json.dumps([words, surroundings(endpoint)]) + "\n")
+        self.process.stdin.flush()
+        status, told, talk = json.loads(self.process.stdout.readline())
+        return status, told, talk
+
+
+@contextmanager
+def shell() -> Iterator[Shell]:
+    """One for the tests of a module."""
+    found = Shell()
+    try:
+        yield found
+    finally:
+        found.process.communicate(timeout=60)
 
 
 @contextmanager

@@ -8,6 +8,7 @@ import re
 import socket
 import socketserver
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -29,6 +30,7 @@ class Server(ThreadingHTTPServer):
 
     token: that every request must bring, None for none. answers: what requests of a path get
     instead, in turn: a status. asked: paths, with how often. seen: headers of each request.
+    pause: seconds before each byte, 0 for all at once.
     """
 
     daemon_threads = True
@@ -41,6 +43,7 @@ class Server(ThreadingHTTPServer):
         self.seen: list[dict[str, str]] = []
         self.answers: dict[str, list[int]] = {}
         self.ranges = True
+        self.pause = 0.0
 
     @property
     def url(self) -> str:
@@ -82,12 +85,18 @@ class Handler(BaseHTTPRequestHandler):
         if start:
             self.send_header("Content-Range", f"bytes {start}-{len(data) - 1}/{len(data)}")
         self.end_headers()
-        self.wfile.write(data[start:])
+        if not self.server.pause:
+            self.wfile.write(data[start:])
+            return
+        for byte in data[start:]:
+            time.sleep(self.server.pause)
+            self.wfile.write(bytes([byte]))
 
     def _refuse(self, status: int) -> None:
         self.send_response(status)
         if status in (301, 302):
-            self.send_header("Location", "http://127.0.0.1:9/elsewhere")
+            told = self.headers["Authorization"] or ""
+            self.send_header("Location", f"http://127.0.0.1:9/elsewhere{told}")
         self.send_header("Content-Length", "0")
         self.end_headers()
 

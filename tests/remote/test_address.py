@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from pi_cache.errors import AccessRefused, InvalidSpec, RemoteFailed
 from pi_cache.remote import http
 from pi_cache.remote.address import Address, is_remote, parse_address
+from pi_cache.remote.fetching import document
 from pi_cache.remote.http import HttpTransport
 from pi_cache.remote.tokens import token_for
 from pi_cache.remote.transport import Changed, Patience
@@ -149,28 +152,46 @@ def test_attempts_end(server: Server) -> None:
     assert server.asked["a"] == 5
 
 
+def test_a_server_that_hardly_sends_keeps_nobody_waiting(server: Server) -> None:
+    """A byte now and then is no silence, and no progress."""
+    (server.folder / "b").write_bytes(bytes(200))
+    server.pause = 0.01
+    patience = Patience(stall=0.1, attempts=2, pause=0.01)
+    slow = HttpTransport(parse_address(server.url), None, patience)
+    with pytest.raises(RemoteFailed, match=r"bytes came in 0\.1 seconds; 2 attempts"):
+        b"".join(slow.blocks("b", 200))
+
+
+def test_a_document_has_an_end(server: Server) -> None:
+    with pytest.raises(RemoteFailed, match="sends more than 1000 bytes"):
+        document(source(server.url), "a", 1000)
+
+
 def test_no_redirect_is_followed(server: Server) -> None:
     """It could lead a token to another host."""
     server.answers["a"] = [302]
     with pytest.raises(RemoteFailed, match=r"leads to 'http://127\.0\.0\.1:9/elsewhere'"):
         whole(server)
+    server.answers["a"] = [302]
+    with pytest.raises(RemoteFailed, match=r"elsewhereBearer \.\.\.'"):
+        b"".join(source(server.url, "s3cret-token").blocks("a", None))
 
 
 def test_a_server_without_ranges_serves(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is there already is read past."""
     server.ranges = False
-    broken = iter([True, False])
-    stream = http.urllib3.HTTPResponse.stream
+    numbers = itertools.count()
+    read1 = http.urllib3.HTTPResponse.read1
 
-    def cut(self: object, amount: int, decode_content: bool = False) -> object:
-        for number, block in enumerate(stream(self, amount, decode_content=decode_content)):  # type: ignore[arg-type]
-            if number == 2 and next(broken):
-                raise http.urllib3.exceptions.ProtocolError("cut")
-            yield block
+    def cut(self: Any, amount: int, decode_content: bool) -> bytes:
+        if next(numbers) == 2:
+            raise http.urllib3.exceptions.ProtocolError("cut")
+        return read1(self, 1 << 16, decode_content)[: 1 << 16]
 
-    monkeypatch.setattr(http.urllib3.HTTPResponse, "stream", cut)
+    monkeypatch.setattr(http.urllib3.HTTPResponse, "read1", cut)
     assert whole(server) == bytes(range(256)) * 4096
-    assert [headers.get("Range") for headers in server.seen] == [None, "bytes=524288-"]
+    first, again = (headers.get("Range") for headers in server.seen)
+    assert first is None and 0 < int(again.removeprefix("bytes=").rstrip("-")) <= 1 << 17
     assert server.seen[1]["If-Match"].startswith('"')
 
 

@@ -19,6 +19,7 @@ from pi_cache.errors import (
     AccessRefused,
     AlreadyPublished,
     CorruptStore,
+    InvalidSpec,
     PiCacheError,
     StorageFull,
     StoreNotFound,
@@ -106,6 +107,25 @@ def test_no_store_is_an_error(original: Path, tmp_path: Path) -> None:
         with pytest.raises(StoreNotFound, match=r"no store at http://127.*/stores/ab"):
             pull_from(server.url, tmp_path, "ab")
         assert not (tmp_path / "stores").exists()
+
+
+@pytest.mark.parametrize(
+    ("listing", "kind", "message"),
+    [
+        (None, StoreNotFound, "nothing there says which stores there are"),
+        (b"[" * 100_000, InvalidSpec, "is no catalogue of stores; give the whole key"),
+        (b'{"stores": [null]}', InvalidSpec, "is no catalogue of stores; give the whole key"),
+    ],
+    ids=["absent", "deep", "null"],
+)
+def test_a_server_that_lists_no_stores(
+    tmp_path: Path, listing: bytes | None, kind: type[Exception], message: str
+) -> None:
+    (tmp_path / "v1").mkdir()
+    if listing is not None:
+        (tmp_path / "v1" / "stores").write_bytes(listing)
+    with served(tmp_path) as server, pytest.raises(kind, match=message):
+        store_transport(server.url, "abcd")
 
 
 def test_another_store_of_the_key_stays(original: Path, tmp_path: Path) -> None:

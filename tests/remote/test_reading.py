@@ -33,7 +33,7 @@ from pi_cache.errors import (
 )
 from pi_cache.layout import Layout
 from pi_cache.reader import Check, Store
-from pi_cache.remote import diskcache, http
+from pi_cache.remote import diskcache, http, reading
 from pi_cache.remote.diskcache import DiskCache, default_cache
 from tests.pi_cache.forged import sealed
 from tests.pi_cache.made import make_columns, make_spec, make_store
@@ -191,6 +191,43 @@ def test_what_is_old_goes_first(server: Server, each: Path, monkeypatch: Any) ->
             assert sum(path.stat().st_size for path in held()) <= bound
         assert server.asked[f"{url(server, each).removeprefix(server.url)[1:]}/{shards[0]}"] >= 1
     assert held("images/"), "the file that was read last is here"
+
+
+def test_two_readers_keep_one_bound(
+    server: Server, local: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each of them knows of what the other has fetched."""
+    truth = open_store(local).manifest.files
+    names = [name for name in truth if name.startswith("data.zarr/images/c.")]
+    bound = 3 * max(truth[name].size for name in names)
+    monkeypatch.setenv("PI_REMOTE_CACHE_SIZE", str(bound))
+    monkeypatch.setattr(diskcache, "COUNTING", 1e9)
+    stores = [open_store(url(server, local)) for _ in range(2)]
+    for k in range(len(names)):
+        stores[k % 2].read("images", [250 * k])
+        assert sum(path.stat().st_size for path in held()) <= bound
+
+
+def test_a_file_that_others_remove_at_once_is_fetched_again(
+    server: Server, local: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where many read through a small cache; one that never stays is no damage."""
+    bring, left = DiskCache.bring, [5]
+
+    def brought(self: DiskCache, source: Any, folder: Path, listed: str, *rest: Any) -> bool:
+        fetched = bring(self, source, folder, listed, *rest)
+        if left[0]:
+            left[0] -= 1
+            files.remove(folder / listed)
+        return fetched
+
+    monkeypatch.setattr(DiskCache, "bring", brought)
+    store = open_store(url(server, local))
+    np.testing.assert_array_equal(store.read("images", [0]), open_store(local).read("images", [0]))
+    left[0] = 1000
+    monkeypatch.setattr(reading, "GONE", 7)
+    with pytest.raises(StorageFull, match=r"raise \$PI_REMOTE_CACHE_SIZE, read with fewer workers"):
+        store.read("images", [SAMPLES - 1])
 
 
 def test_no_store_of_a_cache_goes_with_what_is_old(
@@ -390,6 +427,23 @@ def test_few_files_are_open_where_room_is_scarce(
     np.testing.assert_array_equal(store.read_all("images"), open_store(each).read_all("images"))
     store.take("images", np.arange(SAMPLES))
     assert len(store._open) <= 8 and not store.is_mapped("images")
+
+
+def test_a_full_disk_closes_what_is_open(
+    server: Server, local: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file that went keeps its room while somebody has it open."""
+    store, fetched = open_store(url(server, local)), diskcache.fetch
+
+    def full_while_open(*arguments: Any, **options: Any) -> None:
+        if len(store._open) >= 3:
+            raise files.failure(StorageFull, errno.ENOSPC, "no space")
+        fetched(*arguments, **options)
+
+    monkeypatch.setattr(diskcache, "fetch", full_while_open)
+    truth = open_store(local)
+    for row in range(0, SAMPLES, 250):
+        np.testing.assert_array_equal(store.read("images", [row]), truth.read("images", [row]))
 
 
 def test_a_full_disk_loses_what_is_old(

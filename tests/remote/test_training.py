@@ -48,7 +48,7 @@ def url(local: Path) -> Iterator[str]:
         yield f"{server.url}/{local.name}"
 
 
-@pytest.mark.parametrize(("workers", "method"), [(0, None), (2, "fork"), (2, "spawn")])
+@pytest.mark.parametrize(("workers", "method"), [(0, None), (2, "fork"), (1, "spawn")])
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_batches_are_those_of_the_local_store(
     local: Path, url: str, workers: int, method: str | None

@@ -20,12 +20,21 @@ import pytest
 from pi_cache import files
 from pi_cache.errors import BuilderNotInstalled, StorageFull
 from pi_cache.keeping.space import set_budget
-from pi_cache.serving.builds import child
+from pi_cache.serving.builds import child, desk
 from pi_cache.serving.builds.progress import Meter, Progress
-from pi_cache.serving.builds.records import Book, OutcomeRecord, RequestRecord, moment, new_id
+from pi_cache.serving.builds.quotas import check_hour, check_room
+from pi_cache.serving.builds.records import (
+    Book,
+    OutcomeRecord,
+    RequestRecord,
+    ResolutionRecord,
+    moment,
+    new_id,
+)
 from pi_cache.serving.builds.refusals import BuildRefused
 from pi_cache.serving.builds.runs import LocalRun
-from pi_cache.serving.builds.settings import Quotas
+from pi_cache.serving.builds.settings import BuildSettings, Quotas
+from pi_cache.serving.builds.sources import ListedSource
 from pi_cache.serving.builds.tickets import Ticket
 from tests.pi_cache.made import begin_store, fill_store, make_spec
 from tests.serving import builds_lab
@@ -269,6 +278,18 @@ def test_a_failure_is_told_without_paths_and_kept_whole(lab: Lab, stand_in: Stan
     finished(builds, ask(builds, SMALL))
 
 
+def test_a_sentence_names_the_source_that_was_asked_for(tmp_path: Path) -> None:
+    options = {"sample": "signal", "labels": "/data/two words/y.npy"}
+    listed = {
+        name: ListedSource(name=name, text="array:/data/x y.npy", options=options)
+        for name in ("mine", "theirs")
+    }
+    found = desk.Desk(tmp_path, BuildSettings(sources=listed), lambda key: False, lambda text: None)
+    said = "array:/data/x y.npy and /data/two words/y.npy differ"
+    assert found.told(said, "mine") == "array:mine and .../y.npy differ"
+    assert found.told(said, "theirs") == "array:theirs and .../y.npy differ"
+
+
 def test_what_is_open_is_taken_up_again(lab: Lab, stand_in: StandIn) -> None:
     stand_in.wait(0.3)
     before = lab.start()
@@ -397,6 +418,84 @@ def test_old_requests_are_forgotten_but_those_that_grant(lab: Lab) -> None:
     shutil.rmtree(builds.root / "stores" / str(tickets[0].key))
     builds.desk.collect()
     assert builds.desk.book.ids() == []
+
+
+def test_a_token_leaves_only_so_many_requests_behind(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(desk, "KEPT", 1)
+    book, old = Book(lab.root), "2026-01-01T00:00:00+00:00"
+    moments = [old, old, old, moment(), moment()]
+    records = [
+        RequestRecord(id=new_id(), token=token, document=WRONG, created=created)
+        for token in ("alice", "bob")
+        for created in moments[: 5 if token == "alice" else 1]
+    ]
+    for record in records:
+        book.publish(record)
+        book.publish(OutcomeRecord(id=record.id, state="failed", status=422, ended=moment()))
+    builds = lab.start()
+    builds.desk.collect()
+    assert {ticket.id for ticket in builds.desk.tickets()} == {r.id for r in records[3:]}
+
+
+def test_a_store_that_is_gone_is_granted_no_more(lab: Lab) -> None:
+    builds = lab.start(keep=0.0)
+    key = finished(builds, ask(builds, SMALL))
+    builds.desk.collect()
+    assert key in builds.granted("alice")
+    shutil.rmtree(builds.root / "stores" / key)
+    builds.desk.collect()
+    assert key not in builds.granted("alice")
+
+
+def test_a_request_that_appears_while_others_are_swept_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    book, listing = Book(tmp_path), files.listing
+    record = RequestRecord(id=new_id(), token="", document=SMALL, created=moment())
+
+    def slow(folder: Path) -> list[Path]:
+        found = listing(folder)
+        if not (folder / f"{record.id}.json").exists():
+            book.publish(record)
+        return found
+
+    monkeypatch.setattr(files, "listing", slow)
+    book.sweep()
+    assert book.request(record.id) == record
+
+
+def test_a_clock_that_was_set_back_shuts_nobody_out() -> None:
+    record = RequestRecord(
+        id=new_id(), token="alice", document=SMALL, created="2999-01-01T00:00:00+00:00"
+    )
+    check_hour([Ticket(record)], "alice", Quotas(hourly=1))
+
+
+def test_a_damaged_outcome_holds_up_nothing(lab: Lab) -> None:
+    first = lab.start()
+    ticket = ask(first, WRONG)
+    ended(first, ticket)
+    first.stop()
+    (lab.root / "requests" / f"{ticket.id}.outcome.json").write_bytes(b"{")
+    again = lab.start()
+    taken_up = again.desk.find(ticket.id)
+    assert taken_up is not None and ended(again, taken_up)["state"] == "failed"
+    wait(lambda: not taken_up.unsaved)
+    assert sum("is not kept" in note for note in lab.notes) == 1
+
+
+def test_a_build_of_unknown_size_is_taken_for_its_images(tmp_path: Path) -> None:
+    spec = make_spec(20)
+    found = ResolutionRecord(
+        id=new_id(), key=spec.key, source="digits", spec=spec.to_document(), stores={spec.key: 0}
+    )
+    size = 20 * spec.image.pixels**2 * 2
+    assert found.adds == (size, 1)
+    check_room(found, [], tmp_path, Quotas(bytes=size))
+    with pytest.raises(BuildRefused, match="may be asked for at a time"):
+        check_room(found, [], tmp_path, Quotas(bytes=size - 1))
 
 
 def test_nothing_is_left_of_a_child_that_is_stopped(lab: Lab, stand_in: StandIn) -> None:

@@ -18,10 +18,13 @@ from click.testing import CliRunner, Result
 
 from pi_cache.cli import cli
 from pi_cache.commands.request import progress_line, request
-from pi_cache.errors import PiCacheError
+from pi_cache.errors import BuildFailed, PiCacheError, RemoteFailed
 from pi_cache.integrity.verification import verify
 from pi_cache.reader import open_store
+from pi_cache.remote.asking import Answer as Reply
+from pi_cache.remote.asking import Requests
 from pi_cache.serving.builds.events import event_stream
+from pi_cache.serving.builds.records import ENDED
 from tests.pi_cache.made import make_spec
 from tests.serving.builds_lab import PATIENCE, StandIn, is_gone, made_stores, wait
 from tests.serving.lab import Answer, Served, make_token, serving
@@ -192,6 +195,18 @@ def test_events_tell_how_far_it_is_until_it_has_ended(site: Site) -> None:
         assert [found["state"] for _, found in after] == ["finished"]
 
 
+def test_events_end_with_the_token_that_asked_for_them(site: Site) -> None:
+    site.stand_in.wait(PATIENCE)
+    with site.serve() as served:
+        told = site.ask(served, "alice", SMALL).json
+        events = events_of(served, told)
+        assert next(events)[1]["state"] not in ENDED
+        for place in (site.folder / "tokens").glob("*.json"):
+            place.unlink()
+        assert all(found["state"] not in ENDED for _, found in events)
+        assert served.ask(told["url"]).status == 401
+
+
 def test_a_quiet_stream_says_that_it_is_alive(monkeypatch: pytest.MonkeyPatch) -> None:
     import asyncio
 
@@ -341,7 +356,9 @@ def test_the_command_waits_and_says_where_the_store_is(
         assert json.loads(whole.stdout)["key"] == KEY
 
 
-def test_who_stops_waiting_stops_no_build(site: Site) -> None:
+def test_who_stops_waiting_stops_no_build_until_it_is_cancelled(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
     site.stand_in.wait(60)
     environment = {**os.environ, "PI_CACHE_TOKEN": site.tokens["alice"]}
     with site.serve() as served:
@@ -359,6 +376,12 @@ def test_who_stops_waiting_stops_no_build(site: Site) -> None:
         told = site.send(served, "alice", "/v1/requests").json["requests"][0]
         assert waiting.returncode == 130 and f"--cancel {told['id']}" in said
         assert told["state"] == "running"
+        monkeypatch.setenv("PI_CACHE_TOKEN", site.tokens["alice"])
+        run = CliRunner().invoke
+        assert "shard 0 of 3" in run(cli, ["request", served.url, "--list"]).stdout
+        cancelled = run(cli, ["request", served.url, "--cancel", told["id"]])
+        assert "state    cancelled" in cancelled.stdout
+        assert "cancelled" in run(cli, ["request", served.url, "--list"]).stdout
 
 
 def test_the_command_waits_for_a_service_that_is_restarted(site: Site) -> None:
@@ -405,17 +428,32 @@ def test_the_command_refuses_who_may_not(asked: Callable[..., Result]) -> None:
     assert "this token may not ask for builds" in str(result.exception)
 
 
-def test_a_request_is_cancelled_by_the_command(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    site.stand_in.wait(60)
-    monkeypatch.setenv("PI_CACHE_TOKEN", site.tokens["alice"])
-    with site.serve() as served:
-        run = CliRunner().invoke
-        first = run(cli, ["request", served.url, "--source", "digits", "--limit", "20", "--json"])
-        id = json.loads(first.stdout)["id"]
-        assert "shard 0 of 3" in run(cli, ["request", served.url, "--list"]).stdout
-        cancelled = run(cli, ["request", served.url, "--cancel", id])
-        assert "state    cancelled" in cancelled.stdout
-        assert "cancelled" in run(cli, ["request", served.url, "--list"]).stdout
+def test_waiting_goes_on_past_answers_that_say_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    at = {"id": "0" * 32, "state": "running"}
+    busy = Reply(429, {"error": "too many requests a second"})
+    replies = [Reply(200, {}), busy, Reply(503, {}), Reply(200, {**at, "state": "finished"})]
+    requests = Requests("http://127.0.0.1:8642", "pic_x")
+    monkeypatch.setattr(requests, "_send", lambda *more: replies.pop(0))
+    states = [now["state"] for now in requests.follow(at, lambda seconds: None)]
+    assert states == ["running", "finished"] and not replies
+
+
+@pytest.mark.parametrize("document", [{}, {"state": 3}, {"state": "queued"}])
+def test_what_is_no_service_is_told(
+    document: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    requests = Requests("http://127.0.0.1:8642", "pic_x")
+    monkeypatch.setattr(requests, "_send", lambda *more: Reply(200, document))
+    for call in (lambda: requests.ask(SMALL), requests.listed, lambda: requests.cancel("0")):
+        with pytest.raises(RemoteFailed, match="is the address right"):
+            call()
+
+
+def test_a_quota_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    requests = Requests("http://127.0.0.1:8642", "pic_x")
+    monkeypatch.setattr(requests, "_send", lambda *more: Reply(429, {"error": "60 are allowed"}))
+    with pytest.raises(BuildFailed, match="60 are allowed"):
+        requests.ask(SMALL)
 
 
 def test_progress_in_words() -> None:

@@ -55,6 +55,35 @@ DIAGRAM = f"""async ([points, range]) => {{ {SETTING}
 }}"""
 """Where the middle of the blue points and that of the red ones lies, from 0 to 1 on both axes."""
 
+SIGNAL = f"""async ([values, units, front]) => {{ {SETTING}
+  const {{ drawSignal, drawnChannels }} =
+    await import(new URL("page/draw.js", document.baseURI));
+  const shown = drawnChannels(units, front);
+  const said = [];
+  g.fillText = (text) => said.push(text);
+  const shape = [values.length / units.length, units.length];
+  const bottom = {{ low: 0, high: 1, name: "" }};
+  drawSignal(Float32Array.from(values), shape, shown, {{ bottom, name: "" }})(g, SIDE, SIDE, ink);
+  return [shown, said];
+}}"""
+"""The channels that are drawn, and what the axes say."""
+NAMED = f"""async ([width, name]) => {{ {SETTING}
+  const {{ tallImage }} = await import(new URL("page/draw.js", document.baseURI));
+  let lowest = 0;
+  let said = "";
+  g.font = "11px sans-serif";
+  g.fillText = (text, x, y) => {{
+    if (g.getTransform().b !== 0) return; // upright
+    lowest = Math.max(lowest, g.getTransform().f + y + 11);
+    said += text;
+  }};
+  const axes = [0, 1].map(() => ({{ low: 0, high: 0.306, name, ascending: true }}));
+  const tall = tallImage(width);
+  drawImage(Float32Array.from([0, 1]), [1, 2], axes, [0, 1], false)(g, width, tall, ink);
+  return [tall - lowest, said];
+}}"""
+"""How far above the lower edge the name of the axis at the bottom ends, and what is said there."""
+
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
@@ -85,6 +114,21 @@ def test_an_essential_class_is_drawn_above_every_finite_one(page: Any) -> None:
     (_, finite), (birth, above) = page.evaluate(DIAGRAM, [[0.5, 1, 0.5, None], [0, 1]])
     assert birth == pytest.approx(0.5, abs=0.04)
     assert above > finite + 0.02
+
+
+def test_an_axis_has_channels_of_one_unit_only(page: Any) -> None:
+    shown, said = page.evaluate(SIGNAL, [[1, 900, 2, 3, -800, 2.5], ["g", "deg/s", "g"], 2])
+    assert shown == [0, 2], "the one of the image last, and so in front"
+    assert {"1", "3"} <= set(said), "and the ends of the axis are those of what is drawn"
+    shown, _ = page.evaluate(SIGNAL, [list(range(80)), [""] * 40, 39])
+    assert shown == [*range(11), 39], "a few of many"
+
+
+@pytest.mark.parametrize("width", [120, 165, 185, 205, 230, 300])
+def test_the_name_of_an_axis_lies_within_its_picture(page: Any, width: int) -> None:
+    room, said = page.evaluate(NAMED, [width, "birth [intensity]"])
+    assert room >= 0
+    assert "birth" in said
 
 
 def test_an_empty_cache_says_so(page: Any) -> None:

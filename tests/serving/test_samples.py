@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,10 +11,13 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from starlette.types import Message
 
 from pi_cache.errors import InvalidSpec
 from pi_cache.reader import Store, open_store
 from pi_cache.serving import pictures, samples
+from pi_cache.serving.answers import PIECE, ROOM, Answer
+from pi_cache.serving.limits import Room
 from pi_cache.serving.overview import OUTSIDE, overview
 from pi_cache.serving.pictures import MOST_SAMPLES, Choice, averaged, most_persistent
 from pi_cache.specs import Status
@@ -287,3 +291,45 @@ def test_the_page_learns_what_its_reader_may(tenant: Tenant) -> None:
         "sources": [],
         "recipes": [],
     }
+
+
+async def asked_of(answers_: list[Answer], room: Room) -> list[list[int]]:
+    """The statuses, and bytes handed over, of answers whose readers take none but the first piece
+    until all have been asked for."""
+    taken: list[list[int]] = [[] for _ in answers_]
+    go_on = asyncio.Event()
+
+    async def ask(number: int) -> None:
+        async def send(message: Message) -> None:
+            if sum(taken[number][1:]):
+                await go_on.wait()
+            taken[number].append(message.get("status", len(message.get("body", b""))))
+
+        await answers_[number]({"type": "http", ROOM: room}, None, send)  # type: ignore[arg-type]
+
+    asking = [asyncio.ensure_future(ask(number)) for number in range(len(answers_))]
+    await asyncio.sleep(0)
+    go_on.set()
+    await asyncio.gather(*asking)
+    return taken
+
+
+def test_answers_of_slow_readers_hold_no_more_than_there_is_room_for() -> None:
+    size = 3 * PIECE + 1
+    room = Room(2 * size)
+    large = [Answer(b"x" * size) for _ in range(3)]
+    first, second, third, small = asyncio.run(asked_of([*large, Answer(b"y" * PIECE)], room))
+    assert first == second == [200, PIECE, PIECE, PIECE, 1, 0]
+    assert third[0] == 503
+    assert small == [200, PIECE]
+    assert room.held == 0
+
+
+def test_a_reader_that_goes_gives_its_room_back() -> None:
+    async def gone(message: Message) -> None:
+        raise ConnectionError("gone")
+
+    room, answer = Room(4 * PIECE), Answer(b"x" * 4 * PIECE)
+    with pytest.raises(ConnectionError, match="gone"):
+        asyncio.run(answer({"type": "http", ROOM: room}, None, gone))  # type: ignore[arg-type]
+    assert room.held == 0

@@ -19,7 +19,7 @@ import random
 import signal
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -101,11 +101,16 @@ def once(
 
 def forked(*arguments: Any) -> bool:
     """Whether a run in a child came to its end; raises where it failed by itself."""
+    return forked_with(once, *arguments)
+
+
+def forked_with(function: Callable[..., Any], *arguments: Any) -> bool:
+    """Whether a function in a child came to its end; raises where it failed by itself."""
     child = os.fork()
     if child == 0:
         code = 1
         try:
-            once(*arguments)
+            function(*arguments)
             code = 0
         except BaseException:
             traceback.print_exc()  # else nobody would know why

@@ -22,6 +22,7 @@ torch = pytest.importorskip("torch")
 from pi_cache.specs import DiagramSpec, ImageSpec  # noqa: E402
 from pipeline.build import Options, build  # noqa: E402
 from pipeline.sources import open_source  # noqa: E402
+from tests.shared import shared_data  # noqa: E402
 from training.cli import main  # noqa: E402
 from training.commands.group import cli  # noqa: E402
 from training.methods.catalogue import METHODS  # noqa: E402
@@ -32,7 +33,10 @@ pytestmark = pytest.mark.torch
 
 ROOT = Path(__file__).resolve().parents[2]
 SAMPLES = 30
-NEEDS_EXTRA = {"report": ("sklearn", "matplotlib")}
+NEEDS_EXTRA = {
+    "report": ("sklearn", "matplotlib"),
+    "experiment": ("sklearn", "matplotlib", "numba"),
+}
 FIRST = ("fit", "distill", "pi-net", "repeat")
 """Commands whose examples make the runs that the other ones read."""
 PLAN = """
@@ -132,6 +136,9 @@ def test_examples_run(
     """Those that made runs are run again, and find that they have ended."""
     for module in NEEDS_EXTRA.get(example.split()[1], ()):
         pytest.importorskip(module)
+    if "experiment" in example:
+        monkeypatch.setenv("PI_SHARED_DATA", str(shared_data("cifar10_jpeg").parent))
+        monkeypatch.setenv("PI_CACHE", str(work / "cache"))
     monkeypatch.chdir(work)
     result = run(real(example, store))
     assert result.exit_code == 0, result.output

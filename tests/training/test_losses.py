@@ -197,6 +197,20 @@ def test_angular_margin(mean: str, scale: float, margin: float) -> None:
     close(amd.amd_global_local(own, other, **options), 0.8 * whole + 0.2 * parts)
 
 
+def test_angular_margin_of_some_scores() -> None:
+    """The mean of each score alone is that of all; two of them are the mean of the two."""
+    own, other = made(3, 2, 5, 4), made(3, 6, 5, 4, seed=1)
+
+    def loss(*scores: str) -> torch.Tensor:
+        return amd.amd_global(own, other, reduction="batch_mean", scores=scores)
+
+    single = {name: loss(name) for name in amd.SCORES}
+    assert len({float(each) for each in single.values()}) == 3
+    torch.testing.assert_close(loss(*amd.SCORES), sum(single.values()) / 3)
+    two = (single["angular"] + single["negative"]) / 2
+    torch.testing.assert_close(loss("angular", "negative"), two)
+
+
 def test_angular_margin_of_signals() -> None:
     own, other = made(3, 2, 7), made(3, 6, 7, seed=1)
     maps = naive.amd_map(own.numpy()), naive.amd_map(other.numpy())

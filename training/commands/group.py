@@ -5,7 +5,18 @@ from __future__ import annotations
 import click
 
 from pi_cache.commands.options import CONTEXT
-from training.commands import distill, evaluate, fit, look, pinet, repeat, report, selftrain, timing
+from training.commands import (
+    distill,
+    evaluate,
+    experiment,
+    fit,
+    look,
+    pinet,
+    repeat,
+    report,
+    selftrain,
+    timing,
+)
 
 
 @click.group(context_settings=CONTEXT)
@@ -20,6 +31,7 @@ for _command in (
     evaluate.evaluate_runs,
     repeat.repeat_plan,
     report.report_runs,
+    experiment.experiment,
     pinet.pi_net,
     pinet.predict_pis,
     timing.timing,

@@ -11,7 +11,7 @@ positions (`element_mean`); the formula is a squared Frobenius norm (`batch_mean
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -28,6 +28,8 @@ EDGE = 1e-7
 """Distance of q from 1, where the derivative of arccos is infinite."""
 LOCAL = 0.2
 """Share of the parts in the global and local loss; the whole map has the rest."""
+SCORES = ("angular", "positive", "negative")
+"""G, u and v: A, P and N of the paper's ablation."""
 
 
 def amd_global(
@@ -37,13 +39,15 @@ def amd_global(
     reduction: str,
     scale: float = SCALE,
     margin: float = MARGIN,
+    scores: Sequence[str] = SCORES,
 ) -> Tensor:
     """Angular margin loss of whole maps (n, C, *positions); 0 for equal maps.
 
-    Of two sizes the larger is first averaged to the smaller. Channels may differ.
+    scores: of SCORES, whose mean it is. Of two sizes the larger is first averaged to the smaller.
+    Channels may differ.
     """
     own, other = _positive(student, teacher)
-    return _terms(own.flatten(1), other.flatten(1), reduction, scale, margin)
+    return _terms(own.flatten(1), other.flatten(1), reduction, scale, margin, scores)
 
 
 def amd_local(
@@ -54,6 +58,7 @@ def amd_local(
     scale: float = SCALE,
     margin: float = MARGIN,
     grid: int = 2,
+    scores: Sequence[str] = SCORES,
 ) -> Tensor:
     """The same of parts, `grid` along each axis, mean over parts: 2 x 2 of images, 2 of signals.
 
@@ -68,7 +73,7 @@ def amd_local(
             " smaller grid, or layers with larger maps"
         )
     losses = [
-        _terms(own[part].flatten(1), other[part].flatten(1), reduction, scale, margin)
+        _terms(own[part].flatten(1), other[part].flatten(1), reduction, scale, margin, scores)
         for part in _parts(sizes, grid)
     ]
     return torch.stack(losses).mean()
@@ -83,10 +88,12 @@ def amd_global_local(
     margin: float = MARGIN,
     grid: int = 2,
     local: float = LOCAL,
+    scores: Sequence[str] = SCORES,
 ) -> Tensor:
     """(1 - local) * global + local * local loss."""
-    whole = amd_global(student, teacher, reduction=reduction, scale=scale, margin=margin)
-    parts = amd_local(student, teacher, reduction=reduction, scale=scale, margin=margin, grid=grid)
+    given = {"reduction": reduction, "scale": scale, "margin": margin, "scores": scores}
+    whole = amd_global(student, teacher, **given)  # type: ignore[arg-type]
+    parts = amd_local(student, teacher, **given, grid=grid)  # type: ignore[arg-type]
     return (1 - local) * whole + local * parts
 
 
@@ -102,9 +109,17 @@ def _attention(maps: Tensor) -> Tensor:
     return energies / norms.reshape(-1, *[1] * (energies.ndim - 1))
 
 
-def _terms(own: Tensor, other: Tensor, reduction: str, scale: float, margin: float) -> Tensor:
-    """Mean of the three squared differences of maps q (n, positions)."""
-    pairs = zip(_scores(own, scale, margin), _scores(other, scale, margin), strict=True)
+def _terms(
+    own: Tensor,
+    other: Tensor,
+    reduction: str,
+    scale: float,
+    margin: float,
+    scores: Sequence[str],
+) -> Tensor:
+    """Mean of the squared differences of some scores of maps q (n, positions)."""
+    found = zip(SCORES, _scores(own, scale, margin), _scores(other, scale, margin), strict=True)
+    pairs = [(a, b) for name, a, b in found if name in scores]
     losses = [reduce((unit_rows(a) - unit_rows(b)).square(), reduction) for a, b in pairs]
     return torch.stack(losses).mean()
 

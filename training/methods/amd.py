@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from pi_cache.specs.checks import Checks
-from training.losses.amd import LOCAL, MARGIN, SCALE, amd_global, amd_global_local
+from training.losses.amd import LOCAL, MARGIN, SCALE, SCORES, amd_global, amd_global_local
 from training.losses.shapes import REDUCTIONS
 from training.methods.base import Term, Terms
 from training.methods.checks import check_layers, check_positive, check_weights
@@ -32,7 +32,8 @@ class Amd(WithKd):
 
     amd_weight: gamma; 5000 was best for CIFAR-10 and CINIC-10. reduction: it belongs to
     `element_mean`, as in the released class; the printed norm is a `batch_mean`. scale, margin: s
-    and m. layers: see `layers`.
+    and m. scores: which of `losses.amd.SCORES` are compared, A, P and N of the paper's ablation.
+    layers: see `layers`.
     """
 
     name: ClassVar[str] = "amd"
@@ -45,6 +46,7 @@ class Amd(WithKd):
     margin: float = MARGIN
     reduction: str = "element_mean"
     layers: tuple[str, ...] = ALL
+    scores: tuple[str, ...] = SCORES
 
     def check(self, checks: Checks) -> None:
         super().check(checks)
@@ -52,6 +54,11 @@ class Amd(WithKd):
         check_layers(checks, layers=self.layers)
         check_positive(checks, scale=self.scale, margin=self.margin)
         checks.choice("reduction", self.reduction, tuple(REDUCTIONS))
+        known = bool(self.scores) and set(self.scores) <= set(SCORES)
+        checks.that(
+            known and len(set(self.scores)) == len(self.scores),
+            f"scores must be different ones of {', '.join(SCORES)}, got {self.scores!r}",
+        )
 
     def added(
         self,
@@ -67,7 +74,12 @@ class Amd(WithKd):
     def angular(self, student: Tensor, teacher: Tensor) -> Tensor:
         """() of the maps of one layer."""
         return amd_global(
-            student, teacher, reduction=self.reduction, scale=self.scale, margin=self.margin
+            student,
+            teacher,
+            reduction=self.reduction,
+            scale=self.scale,
+            margin=self.margin,
+            scores=self.scores,
         )
 
 
@@ -96,4 +108,5 @@ class AmdGlobalLocal(Amd):
             margin=self.margin,
             grid=self.grid,
             local=self.local,
+            scores=self.scores,
         )

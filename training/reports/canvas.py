@@ -17,6 +17,8 @@ FONTS = ("DejaVu Sans", "Noto Sans CJK KR", "NanumGothic", "Malgun Gothic", "App
 CYCLE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#999999")
 """Told apart by the colour-blind: Okabe and Ito, 2008."""
 MARKERS = "osD^vPX*"
+DASHES = ("-", "--", ":")
+"""Of lines whose colour and marker are taken already."""
 STYLE = {
     "font.size": 8,
     "axes.titlesize": 8,

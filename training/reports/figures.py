@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from training.evaluation.printed import NAMES, PERCENT
-from training.reports.canvas import COLOURS, CYCLE, MARKERS, drawable, names_of, write
+from training.reports.canvas import COLOURS, CYCLE, DASHES, MARKERS, drawable, names_of, write
 from training.reports.embedding import Embedding
 from training.reports.experiment import Experiment
 from training.reports.robustness import Points
@@ -105,14 +105,15 @@ def robustness_figure(kind: str, by_arm: Mapping[str, Points], metric: str) -> F
             bands = np.array([factor * (each.deviation or 0.0) for each in found])
             colour = CYCLE[number % len(CYCLE)]
             line = {"marker": MARKERS[number % len(MARKERS)], "markersize": 3, "linewidth": 1}
+            line["linestyle"] = DASHES[number // len(CYCLE) % len(DASHES)]
             label = f"{drawable(arm, str(number))} (n = {found[0].values})"
             axes.plot(amounts, means, color=colour, label=label, **line)
             axes.fill_between(amounts, means - bands, means + bands, color=colour, alpha=0.15)
         axes.set(xlabel=f"{kind}, amount", ylabel=NAMES.get(metric, metric))
-        axes.legend(fontsize=7, frameon=False)
+        figure.legend(loc="outside right upper", fontsize=7, frameon=False)
 
     title = f"{NAMES.get(metric, metric)} under {kind}: mean and a deviation over runs"
-    return Figure(f"robustness-{kind}-{metric.replace('_', '-')}", title, (4.5, 3.2), draw)
+    return Figure(f"robustness-{kind}-{metric.replace('_', '-')}", title, (6.0, 3.2), draw)
 
 
 def embedding_figure(embeddings: Mapping[str, Embedding], class_names: Sequence[str]) -> Figure:

@@ -10,6 +10,7 @@ from pi_cache.errors import InvalidSpec, PiCacheError
 from training.runs.batches import augmented
 from training.runs.execute import model_of
 from training.runs.planned import Planned, Runs
+from training.runs.settings import NO_START
 from training.trained import find_trained
 from training.views import fit_view, parse_terms
 
@@ -33,7 +34,7 @@ def check_arms(runs: Runs, chosen: Iterable[Planned]) -> None:
 def _check(runs: Runs, planned: Planned) -> None:
     """Raise where its arrays, its network, its augmentations or runs outside the plan are not."""
     for name, pick in planned.arm.needs:
-        if not runs.plan.arm(name):
+        if name != NO_START and not runs.plan.arm(name):
             find_trained(f"{name}:{pick}" if pick else name)
     spec = runs.spec(planned)
     task = runs.task(spec.data)

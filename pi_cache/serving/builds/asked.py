@@ -30,6 +30,12 @@ DEEPEST = 16
 """Brackets inside brackets; a spec has four."""
 LONGEST_WORD = 200
 """Characters of a name or a value that is text."""
+MOST_VALUES = 2_000
+"""Names and values of a document: many small ones take far more memory than their bytes."""
+LONGEST_LIST = 16
+"""Values of a field that is a list; a spec has two."""
+LONGEST_NUMBER = 40
+"""Digits of a whole number."""
 
 MEMBERS: dict[str, type] = {
     "source": str, "split": str, "limit": int, "variant": str, "recipe": str,
@@ -118,7 +124,7 @@ def parse_document(document: Any) -> Asked:
     """The request of a document that was read. Raises BuildRefused."""
     if not isinstance(document, dict):
         raise BuildRefused(MALFORMED, "a request is an object of JSON: {...}")
-    _check_depth(document)
+    _check_form(document)
     if isinstance(document.get("source"), dict):
         return _of_spec(document)
     problems = list(_problems(document))
@@ -173,13 +179,27 @@ def _problems(document: Mapping[str, Any]) -> Iterator[str]:
         yield "gramian goes with neither recipe, diagram nor image"
     for name, spec in SPECS.items():
         if isinstance(document.get(name), dict):
-            yield from _unknown_fields(name, document[name], spec)
+            yield from _field_problems(name, document[name], spec)
 
 
-def _unknown_fields(name: str, given: Mapping[str, Any], spec: type) -> Iterator[str]:
+def _field_problems(name: str, given: Mapping[str, Any], spec: type) -> Iterator[str]:
+    """What is wrong with the fields of a spec, before the spec itself says more."""
     known = {f.name for f in fields(spec)}
     for unknown in sorted(set(given) - known):
         yield f"unknown member {f'{name}.{unknown}'[:LONGEST_WORD]!r}"
+    for field_name in sorted(set(given) & known):
+        value = given[field_name]
+        items = value if isinstance(value, list) else [value]
+        if len(items) > LONGEST_LIST or not all(_is_plain(item) for item in items):
+            yield (
+                f"{name}.{field_name} must be a number, a word of at most {LONGEST_WORD}"
+                f" characters, or a list of at most {LONGEST_LIST} of these"
+            )
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether a value is a number, a truth value, null, or a short text."""
+    return not isinstance(value, dict | list) and len(str(value)) <= LONGEST_WORD
 
 
 def _word(kind: type) -> str:
@@ -189,12 +209,15 @@ def _word(kind: type) -> str:
 def _parse_json(body: bytes) -> Any:
     """The value of a body. Raises BuildRefused for what is no JSON, or not of one meaning."""
     try:
-        return json.loads(
+        document = json.loads(
             body.decode("utf-8"),
             object_pairs_hook=_unique,
             parse_constant=_refuse_constant,
             parse_float=_finite,
+            parse_int=_whole,
         )
+        json.dumps(document, ensure_ascii=False).encode()  # half a character can be escaped
+        return document
     except BuildRefused:
         raise
     except (ValueError, RecursionError) as error:
@@ -222,10 +245,20 @@ def _finite(text: str) -> float:
     return value
 
 
-def _check_depth(document: Any) -> None:
-    """Raise BuildRefused where brackets are in brackets too often."""
+def _whole(text: str) -> int:
+    if len(text) > LONGEST_NUMBER:
+        raise BuildRefused(MALFORMED, f"{text[:LONGEST_WORD]} is too large a number")
+    return int(text)
+
+
+def _check_form(document: Any) -> None:
+    """Raise BuildRefused where brackets are in brackets too often, or there are too many values."""
     level: list[Any] = [document]
+    values = 0
     for _ in range(DEEPEST):
+        values += sum(len(value) for value in level)
+        if values > MOST_VALUES:
+            raise BuildRefused(MALFORMED, f"a request has at most {MOST_VALUES:,} values")
         level = [inner for value in level for inner in _inner(value)]
         if not level:
             return

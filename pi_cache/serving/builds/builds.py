@@ -66,8 +66,10 @@ class Builds:
             self._changed.notify_all()
         if self._thread.is_alive():
             self._thread.join()
-        running = [job.run for job in self._jobs.values() if job.run is not None]
-        _all_at_once([*(r.stop for r in self._resolvers.values()), *(r.leave for r in running)])
+        with self._changed:
+            resolvers = list(self._resolvers.values())
+            running = [job.run for job in self._jobs.values() if job.run is not None]
+        _all_at_once([*(r.stop for r in resolvers), *(r.leave for r in running)])
         for thread in self._ending:
             thread.join()
 

@@ -7,12 +7,13 @@ and is notified of what happens.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Container
+from collections import Counter
+from collections.abc import Callable, Container, Iterable, Iterator
 from pathlib import Path
 
-from pi_cache.errors import PiCacheError
+from pi_cache.errors import CorruptStore, PiCacheError
 from pi_cache.serving.builds.asked import Asked
-from pi_cache.serving.builds.quotas import check_asker, check_hour, check_room
+from pi_cache.serving.builds.quotas import HOUR, check_asker, check_hour, check_room
 from pi_cache.serving.builds.records import (
     Book,
     OutcomeRecord,
@@ -28,6 +29,8 @@ from pi_cache.serving.builds.tickets import Ticket
 
 FINISHED, FAILED, CANCELLED = "finished", "failed", "cancelled"
 OK, GONE = 200, 410
+KEPT = 200
+"""Requests of a token that are remembered after an hour, besides those that grant."""
 Note = Callable[[str], None]
 
 
@@ -44,7 +47,8 @@ class Desk:
         self._tickets: dict[str, Ticket] = {}
         self._grants: dict[str, set[str]] = {}
         self._paths = {str(root): "the cache", str(root.absolute()): "the cache"}
-        self._paths |= {s.absolute: s.name for s in settings.sources.values() if s.place}
+        for source in settings.sources.values():
+            self._paths |= source.paths
 
     def ask(self, owner: str, asked: Asked) -> Ticket:
         """The request of a token, which is new unless the same words are open already.
@@ -87,9 +91,10 @@ class Desk:
         """Keys of the finished stores that a token asked for: it may read them. Never waits."""
         return self._grants.get(owner, frozenset())
 
-    def told(self, sentence: str) -> str:
-        """A sentence for a client, without paths of this machine."""
-        return without_paths(sentence, self._paths)
+    def told(self, sentence: str, source: str = "") -> str:
+        """A sentence for a client, without paths of this machine. source: that it is about."""
+        about = self.settings.sources.get(source)
+        return without_paths(sentence, self._paths | (about.paths if about else {}))
 
     def adopt(self) -> None:
         """Take up requests on the disk that are not known here. Raises StorageFailed."""
@@ -132,7 +137,7 @@ class Desk:
 
     def fail(self, ticket: Ticket, status: int, sentence: str, details: str = "") -> None:
         """End a request without a store. status: of HTTP. details: for the administrator."""
-        self._end(ticket, FAILED, status, self.told(sentence), details)
+        self._end(ticket, FAILED, status, self.told(sentence, ticket.source), details)
 
     def cancel(self, ticket: Ticket) -> None:
         """End a request that is not wanted any more."""
@@ -143,26 +148,37 @@ class Desk:
         with self.changed:
             for ticket in self._tickets.values():
                 if ticket.unsaved and ticket.outcome is not None:
-                    ticket.outcome = self.book.publish(ticket.outcome)
+                    try:
+                        ticket.outcome = self.book.publish(ticket.outcome)
+                    except CorruptStore as problem:  # stands where it belongs, and will stay there
+                        self.note(f"builds: the outcome of {ticket.id} is not kept: {problem}")
                     ticket.unsaved = False
 
     def collect(self) -> None:
         """Forget old requests that grant nothing. Raises StorageFailed."""
         with self.changed:
-            granting: set[tuple[str, str]] = set()
-            for ticket in reversed(self.tickets()):  # of several that grant one store the newest
-                outcome = ticket.outcome
-                if outcome is None:
-                    continue
-                grant = ticket.owner, ticket.key or ""
-                if outcome.state == FINISHED and grant not in granting:
-                    granting.add(grant)
-                    if self.is_finished(grant[1]):
-                        continue
-                if seconds_since(outcome.ended) >= self.settings.keep:
-                    self.book.remove(ticket.id)
-                    del self._tickets[ticket.id]
+            for ticket in list(self._forgettable()):
+                self.book.remove(ticket.id)
+                del self._tickets[ticket.id]
+            self._grants = _grants_of(self._tickets.values())
             self.book.sweep()
+
+    def _forgettable(self) -> Iterator[Ticket]:
+        """Requests that grant nothing, and are old or more than a token may leave behind."""
+        granting: set[tuple[str, str]] = set()
+        others: Counter[str] = Counter()
+        for ticket in reversed(self.tickets()):  # of several that grant one store the newest
+            outcome, grant = ticket.outcome, (ticket.owner, ticket.key or "")
+            if outcome is None:
+                continue
+            if outcome.state == FINISHED and grant not in granting:
+                granting.add(grant)
+                if self.is_finished(grant[1]):
+                    continue
+            others[ticket.owner] += 1
+            surplus = others[ticket.owner] > KEPT and seconds_since(ticket.record.created) >= HOUR
+            if surplus or seconds_since(outcome.ended) >= self.settings.keep:
+                yield ticket
 
     def _end(
         self, ticket: Ticket, state: str, status: int, error: str = "", details: str = ""
@@ -188,8 +204,17 @@ class Desk:
 
     def _grant(self, ticket: Ticket) -> None:
         """Let a token read the finished store that it asked for."""
+        for owner, keys in _grants_of([ticket]).items():
+            self._grants.setdefault(owner, set()).update(keys)
+
+
+def _grants_of(tickets: Iterable[Ticket]) -> dict[str, set[str]]:
+    """The keys of the finished stores that were asked for, by the name of the token."""
+    grants: dict[str, set[str]] = {}
+    for ticket in tickets:
         if ticket.key and ticket.outcome is not None and ticket.outcome.state == FINISHED:
-            self._grants.setdefault(ticket.owner, set()).add(ticket.key)
+            grants.setdefault(ticket.owner, set()).add(ticket.key)
+    return grants
 
 
 def _age(ticket: Ticket) -> tuple[str, str]:

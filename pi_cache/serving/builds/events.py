@@ -27,7 +27,7 @@ Status = Callable[[], Awaitable[dict[str, Any]]]
 async def event_stream(status: Status, over: Callable[[], bool]) -> AsyncIterator[bytes]:
     """The state as an event whenever it changes, until it is one of ENDED.
 
-    status: what is told at this moment. over: whether the service ends.
+    status: what is told at this moment. over: whether to end before, as the service does.
     """
     last: dict[str, Any] | None = None
     number, started = 0, time.monotonic()

@@ -34,7 +34,8 @@ def check_hour(tickets: Iterable[Ticket], owner: str, quotas: Quotas) -> None:
     recent = [
         seconds
         for ticket in tickets
-        if ticket.owner == owner and (seconds := seconds_since(ticket.record.created)) < HOUR
+        if ticket.owner == owner
+        and 0 <= (seconds := seconds_since(ticket.record.created)) < HOUR  # clocks are set back
     ]
     if len(recent) >= quotas.hourly:
         wait = max(HOUR - max(recent), 1.0)

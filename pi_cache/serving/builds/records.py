@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
+
 from pi_cache import files
 from pi_cache.errors import AlreadyPublished, CorruptStore, UnsupportedFormat
 from pi_cache.manifest import Document
@@ -68,7 +70,12 @@ class ResolutionRecord(Document):
 
     @property
     def adds(self) -> tuple[int, int]:
-        """Bytes and files that the build adds to the cache, by its estimate."""
+        """Bytes and files that the build adds to the cache, by its estimate.
+
+        Without one a channel of images is counted, so that nothing of unknown size is too small.
+        """
+        if not self.estimate:
+            return self.samples * _image_bytes(self.spec), 1
         adds = self.estimate.get("adds", {})
         return int(adds.get("bytes", 0)), int(adds.get("files", 0))
 
@@ -159,8 +166,9 @@ class Book:
 
     def sweep(self) -> None:
         """Remove what is left of requests whose removal was cut short."""
-        known = set(self.ids())
-        for path in files.listing(self.folder):
+        found = files.listing(self.folder)
+        known = set(self.ids())  # after what belongs to them: another service adds some meanwhile
+        for path in found:
             name = NAMED.fullmatch(path.name)
             if name is not None and name[1] not in known:
                 files.remove(path)
@@ -175,6 +183,13 @@ class Book:
     def _place(self, kind: type, id: str) -> Path:
         ending = {ResolutionRecord: ".resolved", OutcomeRecord: ".outcome"}.get(kind, "")
         return self.folder / f"{id}{ending}.json"
+
+
+def _image_bytes(spec: Mapping[str, Any]) -> int:
+    """Bytes of one channel of a sample of a store, uncompressed."""
+    image = spec.get("image") or spec.get("gramian") or {}
+    side = int(image.get("pixels") or image.get("size") or 0)
+    return side * side * int(np.dtype(image.get("dtype", "float16")).itemsize)
 
 
 def new_id() -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
@@ -118,13 +119,24 @@ class Asking:
         headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
         if request.method == "HEAD":
             return Response(None, 200, headers, EVENTS)
-        return StreamingResponse(self._stream(ticket), headers=headers, media_type=EVENTS)
+        given = [value for name, value in request.scope["headers"] if name == b"authorization"]
+        stream = self._stream(ticket, given)
+        return StreamingResponse(stream, headers=headers, media_type=EVENTS)
 
-    async def _stream(self, ticket: Ticket) -> AsyncIterator[bytes]:
+    async def _stream(self, ticket: Ticket, given: list[bytes]) -> AsyncIterator[bytes]:
+        """The events of a request, as long as the token that asked for them counts."""
+
+        async def status() -> dict[str, Any]:
+            await self.service.access(given)  # reads the tokens again, if they changed
+            return await self.service.in_thread(self.builds.status, ticket)
+
+        def is_over() -> bool:
+            access = self.service.access_at_hand(given)
+            return self.service.stopping or access is None or not may_see(access, ticket)
+
         self._listeners += 1
         try:
-            status = lambda: self.service.in_thread(self.builds.status, ticket)  # noqa: E731
-            async for part in event_stream(status, lambda: self.service.stopping):
+            async for part in event_stream(status, is_over):
                 yield part
         finally:
             self._listeners -= 1

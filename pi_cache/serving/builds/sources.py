@@ -56,6 +56,13 @@ class ListedSource:
         """The same as the pipeline has it: other programs run in other folders."""
         return str(Path(self.place).expanduser().absolute()) if self.place else ""
 
+    @property
+    def paths(self) -> dict[str, str]:
+        """What stands for its paths in a sentence for a client; those in its options too."""
+        named = [value for value in self.options.values() if isinstance(value, str)]
+        found = {value: f".../{Path(value).name}" for value in named if Path(value).is_absolute()}
+        return found | ({self.absolute: self.name} if self.place else {})
+
 
 Listed = Mapping[str, ListedSource]
 

@@ -43,6 +43,14 @@ class Ticket:
         """The key of the store, None as long as it is not known."""
         return None if self.resolution is None else self.resolution.key
 
+    @property
+    def source(self) -> str:
+        """The name of the data: as it was found, else as it was asked for, "spec" by a spec."""
+        if self.resolution is not None:
+            return self.resolution.source
+        asked = self.record.document.get("source")
+        return asked if isinstance(asked, str) else "spec"
+
 
 @dataclass(eq=False)
 class Job:
@@ -80,7 +88,7 @@ def status_document(
         "state": _state(ticket, job),
         "position": position,
         "token": ticket.owner,
-        "source": _source(ticket),
+        "source": ticket.source,
         "key": ticket.key,
         "store": f"/stores/{ticket.key}" if outcome and outcome.state == "finished" else None,
         "samples": None if found is None else found.samples,
@@ -100,11 +108,3 @@ def _state(ticket: Ticket, job: Job | None) -> str:
     if ticket.resolution is None:
         return "resolving"
     return "queued" if job is None or job.run is None else "running"
-
-
-def _source(ticket: Ticket) -> str:
-    """The name of the data: as it was found, else as it was asked for."""
-    if ticket.resolution is not None:
-        return ticket.resolution.source
-    asked = ticket.record.document.get("source")
-    return asked if isinstance(asked, str) else "spec"

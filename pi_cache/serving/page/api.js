@@ -1,10 +1,25 @@
 // What the service answers. URLs are relative to the page, so that a proxy may put it anywhere.
 
+import { t } from "./words.js";
+
+const BUSY = [429, 503];
+
 export class Refused extends Error {
   constructor(status, message) {
     super(message);
     this.status = status;
   }
+}
+
+/** Why something failed, in the language of the page where it is known what it means. */
+export function explained(error) {
+  if (!(error instanceof Refused)) {
+    console.warn(error);
+    return t("no_answer");
+  }
+  if (error.status === 401) return t("no_token");
+  if (error.status === 404) return t("not_found");
+  return BUSY.includes(error.status) ? t("busy") : error.message;
 }
 
 export function address(path) {

@@ -1,6 +1,6 @@
 // What the address after # asks for, drawn into the page; the language and the theme.
 
-import { ask, Refused } from "./api.js";
+import { ask, explained } from "./api.js";
 import { builds, build, stop } from "./builds.js";
 import { catalogue } from "./catalogue.js";
 import { h, say, show } from "./dom.js";
@@ -19,7 +19,7 @@ const ROUTES = [
 ];
 
 const main = document.getElementById("main");
-let access = { name: "", may: ["read"], tokens: false, builds: false };
+let access = null; // who asks and what they may, once the service has said so
 let turn = 0;
 
 function place() {
@@ -38,7 +38,6 @@ async function draw({ moved = false } = {}) {
   const mine = (turn += 1);
   const { path, values } = place();
   stop();
-  forget();
   const [pattern, view, tab] = ROUTES.find(([form]) => form.test(path)) ?? [null, nowhere, ""];
   for (const link of document.querySelectorAll("#views a")) {
     if (link.dataset.view === tab) link.setAttribute("aria-current", "page");
@@ -47,13 +46,18 @@ async function draw({ moved = false } = {}) {
   const part = h("div", { class: "stack view" }); // filled while the old view stays
   main.setAttribute("aria-busy", "true");
   try {
+    access ??= await ask("v1/access");
     const choose = (given) => mine === turn && go(given);
     await view(part, { ...pattern?.exec(path).groups, values, go: choose, access });
   } catch (error) {
     show(part, failure(error));
   }
-  if (mine !== turn) return;
+  if (mine !== turn) {
+    forget(part);
+    return;
+  }
   main.removeAttribute("aria-busy");
+  forget(main);
   part.dataset.path = path;
   main.replaceChildren(part);
   const title = part.querySelector("h1");
@@ -69,12 +73,9 @@ async function nowhere(part) {
 }
 
 function failure(error) {
-  const refused = error instanceof Refused;
-  if (!refused) console.warn(error);
-  const text = refused ? (error.status === 404 ? t("not_found") : error.message) : t("no_answer");
   return [
     h("h1", { tabindex: "-1" }, t("failed")),
-    h("p", { class: "notice wrong", role: "alert" }, text),
+    h("p", { class: "notice wrong", role: "alert" }, explained(error)),
     h("p", null, h("button", { type: "button", onclick: () => draw() }, t("try_again")), " ", h("a", { href: "#/" }, t("to_stores"))),
   ];
 }
@@ -122,8 +123,11 @@ async function start() {
     main.focus();
   });
   window.addEventListener("hashchange", () => draw({ moved: true }));
-  access = await ask("v1/access").catch(() => access);
   await draw();
 }
 
-start();
+start().catch((error) => {
+  console.warn(error);
+  const again = h("button", { type: "button", onclick: () => location.reload() }, "Try again · 다시 시도");
+  show(main, h("p", { class: "notice wrong", role: "alert" }, "The service does not answer. 서비스가 응답하지 않습니다."), h("p", null, again));
+});

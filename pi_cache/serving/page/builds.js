@@ -1,11 +1,12 @@
 // Requests for stores: a list, one that is followed while it runs, and a form to make one.
 
-import { address, ask, remove, send } from "./api.js";
+import { address, ask, explained, Refused, remove, send } from "./api.js";
 import { h, say, show } from "./dom.js";
 import { bytes, count, date, duration, has, number, t, value } from "./words.js";
 
 const POLL = 2000; // milliseconds between questions where events do not come
 const STREAMS = 1; // requests followed by events
+const LASTING = [401, 404]; // statuses that asking again does not change
 const ENDED = ["finished", "failed", "cancelled"];
 
 let closing = [];
@@ -36,6 +37,11 @@ function follow(id, told) {
     try {
       hear(await ask(`v1/requests/${id}`));
     } catch (error) {
+      if (error instanceof Refused && LASTING.includes(error.status)) {
+        close(); // a browser would ask for a password each time
+        told({ error: explained(error) });
+        return;
+      }
       console.info(error.message); // asked again below
     }
     later(POLL);
@@ -80,8 +86,7 @@ export async function builds(main, { access }) {
     show(main, h("h1", { tabindex: "-1" }, t("builds")), h("p", { class: "card empty" }, t("builds_off")));
     return;
   }
-  const answer = await ask("v1/requests");
-  const requests = answer.requests ?? answer;
+  const { requests } = await ask("v1/requests");
   const list = h("div", { class: "stack" });
   const make = (request) => one(request, access);
   const put = () => show(list, requests.length ? requests.map(make) : h("p", { class: "card empty" }, t("no_builds")));
@@ -184,17 +189,17 @@ async function cancel(request, redraw) {
   try {
     redraw((await remove(`v1/requests/${request.id}`)) ?? { state: "cancelled" });
   } catch (error) {
-    redraw({ error: error.message });
+    redraw({ error: explained(error) });
   }
 }
 
 const FILTRATIONS = ["sublevel", "superlevel", "cubical", "rips"];
 
 function form(access, added) {
-  const sources = access.sources ?? answer.sources ?? [];
+  const { sources } = access;
   if (!sources.length) return h("p", { class: "card empty" }, t("no_sources"));
   const source = h("select", { name: "source" }, sources.map((name) => h("option", { value: name }, name)));
-  const recipe = choices("recipe", access.recipes ?? []);
+  const recipe = choices("recipe", access.recipes);
   const filtration = h("select", { name: "filtration" }, h("option", { value: "" }, t("by_recipe")), FILTRATIONS.map((name) => h("option", { value: name }, name)));
   const limit = h("input", { name: "limit", inputmode: "numeric", autocomplete: "off", pattern: "[0-9]*" });
   const told = h("p", { class: "notice wrong small", role: "alert", hidden: true });
@@ -213,7 +218,7 @@ function form(access, added) {
       else show(there, t("is_there"), " ", h("a", { href: `#/stores/${found.key}`, class: "mono" }, found.key.slice(0, 12)));
       there.hidden = Boolean(found.id);
     } catch (error) {
-      told.textContent = error.message;
+      told.textContent = error instanceof Refused ? error.message : explained(error);
       told.hidden = false;
     }
     press.disabled = false;

@@ -2,6 +2,7 @@
 
 import { ask } from "./api.js";
 import { h, say, show } from "./dom.js";
+import { known } from "./store.js";
 import { bytes, coreTime, count, duration, t, value } from "./words.js";
 
 const SHOWN = 100; // rows at a time
@@ -18,7 +19,7 @@ const COLUMNS = [
 /** What a store is called: its filtration or form, and its recipe. */
 export function title(store) {
   const what = store.form ? { summation: "GASF", difference: "GADF" }[store.form] : store.filtration;
-  return [what ?? store.representation ?? t("unknown"), store.recipe].filter(Boolean).join(" · ");
+  return [known(what), store.recipe].filter(Boolean).join(" · ");
 }
 
 export function sourceText(store) {
@@ -43,7 +44,7 @@ export function found(stores, words) {
 
 export async function catalogue(main, { values, go }) {
   const answer = await ask("v1/stores");
-  const stores = (answer.stores ?? answer).map((store) => ({ ...store, haystack: haystack(store) }));
+  const stores = answer.map((store) => ({ ...store, haystack: haystack(store) }));
   const state = { words: values.get("find") ?? "", by: values.get("by") ?? "age", down: values.get("down") === "1", most: SHOWN };
   const table = h("div");
   const told = h("p", { class: "muted small" });
@@ -120,13 +121,10 @@ function heading({ name, number, later }, state, redraw) {
 }
 
 function row(store) {
-  const finished = store.state === "finished" || store.state === undefined;
-  const name = finished ? h("a", { href: `#/stores/${store.key}` }, title(store)) : h("span", null, title(store));
   return h("tr", null,
     h("td", null,
       h("div", { class: "tight" },
-        h("div", null, name, " ",
-          !finished && h("span", { class: "chip bad", title: store.problem }, state(store.state)),
+        h("div", null, h("a", { href: `#/stores/${store.key}` }, title(store)), " ",
           store.origin === "imported" && h("span", { class: "chip" }, t("imported")), " ",
           store.pin && h("span", { class: "chip on" }, t("pinned"))),
         h("div", { class: "sooner muted small" }, sourceText(store)),
@@ -139,8 +137,4 @@ function row(store) {
     h("td", { class: "number later" }, duration(store.age)),
     h("td", { class: "number later" }, coreTime(store.core_hours === undefined ? null : store.core_hours * 3600)),
   );
-}
-
-function state(name) {
-  return t(`state_${name}`);
 }

@@ -22,9 +22,12 @@ export function canvas(text, height, draw) {
   return element;
 }
 
-export function forget() {
-  watcher.disconnect();
-  drawings.clear();
+/** No longer draw what an element holds: it leaves the page, or never came into it. */
+export function forget(parent) {
+  for (const element of parent.querySelectorAll("canvas")) {
+    watcher.unobserve(element);
+    drawings.delete(element);
+  }
 }
 
 export function repaint() {
@@ -66,7 +69,7 @@ function frame(g, box, bottom, left, ink, inner = box) {
 function ends(g, axis, box) {
   g.save();
   g.translate(box.x, box.y + box.h + 5);
-  along(g, axis, box.w, below(box.w + LEFT) > 20 ? 13 : null);
+  along(g, axis, box.w, below(box.w) > LINE ? 13 : null);
   g.restore();
 }
 
@@ -103,9 +106,10 @@ function shortened(g, text, room) {
 }
 
 const LEFT = 34;
-const NARROW = 190; // below it the name of an axis may need a line of its own
+const NARROW = 150; // an axis shorter than it may need a line of its own for its name
+const LINE = 20;
 
-const below = (width) => (width < NARROW ? 32 : 20);
+const below = (length) => (length < NARROW ? LINE + 12 : LINE);
 
 /** Where a plot lies on a canvas of that width; right: room for a scale beside it. */
 export function square(width, right) {
@@ -113,7 +117,10 @@ export function square(width, right) {
   return { x: LEFT, y: 4, w: side, h: side };
 }
 
-export const tallSquare = (right) => (width) => square(width, right).h + below(width) + 4;
+export const tallSquare = (right) => (width) => {
+  const box = square(width, right);
+  return box.h + below(box.w) + 4;
+};
 
 export const RIGHT = 30;
 export const PLOT_RIGHT = 6;
@@ -230,19 +237,24 @@ export function drawDiagram(points, range, names) {
   };
 }
 
-/** Channels of a signal (time, channel); that of the image in front, the others behind it. */
-export function drawSignal(values, [times, channels], { front, bottom, name }) {
-  const shown = [...Array(Math.min(channels, LINES)).keys()];
-  if (front !== null && !shown.includes(front)) shown.push(front);
-  const [low, high] = extremes(values);
+/** Those channels of a signal that one axis fits, which are the ones of one unit; a few of many. */
+export function drawnChannels(units, front) {
+  const alike = [...units.keys()].filter((channel) => units[channel] === units[front] && channel !== front);
+  return [...alike.slice(0, LINES - 1), front];
+}
+
+/** Some channels of a signal (time, channel): the last one in front, the others behind it. */
+export function drawSignal(values, [times, channels], shown, { bottom, name }) {
+  const front = shown.at(-1);
+  const [low, high] = extremes(values.filter((_, k) => shown.includes(k % channels)));
   return (g, width, height, ink) => {
     const box = square(width, PLOT_RIGHT);
     const span = high - low || 1;
-    const x = (time) => box.x + (times > 1 ? (time / (times - 1)) * box.w : box.w / 2);
+    const x = (time) => box.x + (time / times) * box.w;
     const y = (found) => box.y + box.h - 3 - ((found - low) / span) * (box.h - 6);
-    for (const channel of [...shown.filter((c) => c !== front), ...(front === null ? [] : [front])]) {
-      g.strokeStyle = channel === front || channels === 1 ? ink.accent : ink.edge;
-      g.globalAlpha = channel === front || channels === 1 ? 1 : 0.45;
+    for (const channel of shown) {
+      g.strokeStyle = channel === front ? ink.accent : ink.edge;
+      g.globalAlpha = channel === front ? 1 : 0.45;
       g.lineWidth = channel === front ? 1.4 : 1;
       g.beginPath();
       let pen = false;

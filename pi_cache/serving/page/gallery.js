@@ -1,8 +1,8 @@
 // Samples of a store: what went in, its diagram, its image. By class, or of one class.
 
-import { array, ask, query } from "./api.js";
+import { array, ask, explained, query } from "./api.js";
 import { choice, h, say, show } from "./dom.js";
-import { canvas, drawCloud, drawDiagram, drawImage, drawPicture, drawSignal, extremes, forget, repaint, tallImage, tallPlot } from "./draw.js";
+import { canvas, drawCloud, drawDiagram, drawImage, drawnChannels, drawPicture, drawSignal, extremes, forget, repaint, tallImage, tallPlot } from "./draw.js";
 import { axisName, heading, unit } from "./store.js";
 import { count, number, t } from "./words.js";
 
@@ -20,6 +20,7 @@ export async function gallery(main, { key, values, go }) {
   };
   const list = h("div", { class: "stack", id: "samples" });
   const next = h("button", { type: "button" }, t("more_samples"));
+  const failed = h("p", { class: "notice wrong", role: "alert", hidden: true });
   const counted = h("p", { class: "muted small" });
   let turn = 0;
   let scale = null;
@@ -30,13 +31,25 @@ export async function gallery(main, { key, values, go }) {
     const mine = (turn += 1);
     next.disabled = true;
     const asked = query({ ...state, each: byClass() ? EACH : "", after, limit: AT_ONCE });
-    const page = await ask(`v1/stores/${key}/samples?${asked}`);
-    if (mine !== turn) return; // something else was chosen meanwhile
+    try {
+      const page = await ask(`v1/stores/${key}/samples?${asked}`);
+      if (mine === turn) put(page, after); // else something else was chosen meanwhile
+    } catch (error) {
+      if (mine === turn) fail(error, after);
+    }
+  }
+
+  function clear() {
+    forget(list);
+    list.replaceChildren();
+  }
+
+  function put(page, after) {
+    failed.hidden = true;
     if (after) widen(scale, page);
     else {
       scale = scaleOf(page, seen);
-      forget();
-      list.replaceChildren();
+      clear();
     }
     add(list, page.samples, (sample) => card(sample, store, seen, scale), byClass() ? seen : null, key);
     if (after) repaint();
@@ -44,27 +57,32 @@ export async function gallery(main, { key, values, go }) {
     counted.textContent = page.total ? t(byClass() ? "by_class_note" : "shown_of", { n: count(page.next ?? page.total), all: count(all), each: EACH }) : "";
     next.hidden = page.next === null;
     next.disabled = false;
-    next.onclick = () => load(page.next).catch(failed);
+    next.textContent = t("more_samples");
+    next.onclick = () => load(page.next);
     if (!page.total) show(list, h("p", { class: "card empty" }, t("no_samples")));
     say(counted.textContent || t("no_samples"));
   }
 
-  function failed(error) {
-    next.hidden = true;
-    show(list, h("p", { class: "notice wrong", role: "alert" }, error.message));
+  /** What is shown stays where only more of it did not come. */
+  function fail(error, after) {
+    if (!after) clear();
+    failed.textContent = explained(error);
+    failed.hidden = next.hidden = next.disabled = false;
+    next.textContent = t("try_again");
+    next.onclick = () => load(after);
   }
 
   const change = (name) => (chosen) => {
     state[name] = name === "channel" ? Number(chosen) : chosen;
     go({ ...state, channel: state.channel || "" });
-    return load(0).catch(failed);
+    return load(0);
   };
 
   const labels = [["", t("all_classes")], ...seen.labels.map(({ label, name, samples }) => [label, `${name || t("no_label")} (${count(samples)})`])];
   const codes = [["", t("any_status")], ...Object.entries(seen.status).map(([code, n]) => [code, `${code} (${count(n)})`])];
   show(
     main,
-    heading(store, seen, "gallery"),
+    heading(store, "gallery"),
     h("div", { class: "bar" },
       choice(t("class"), labels, state.label, change("label")),
       choice(t("channel"), seen.channels.map((channel, k) => [k, channel.name]), state.channel, change("channel")),
@@ -72,9 +90,10 @@ export async function gallery(main, { key, values, go }) {
     ),
     h("div", { class: "tight" }, counted, legend(seen)),
     list,
+    failed,
     h("p", null, next),
   );
-  await load(0).catch(failed);
+  await load(0);
 }
 
 function legend(seen) {
@@ -150,7 +169,7 @@ export function inputFigure(sample, seen, channel) {
   const part = sample.input;
   if (!part) return null;
   const values = array(part);
-  const front = seen.channels[channel]?.input ?? null;
+  const front = seen.channels[channel].input;
   const names = part.dimensions;
   const text = t("input_of", { n: sample.sample });
   const make = (draw) => figure("input", t("input"), canvas(text, tallPlot, draw));
@@ -158,8 +177,11 @@ export function inputFigure(sample, seen, channel) {
   if (names[0] === "time") {
     const times = part.shape[0];
     const bottom = sample.rate ? { low: 0, high: times / sample.rate, name: told(t("axis_time"), unit("second")) } : { low: 0, high: times, name: told(t("axis_time"), unit("sample")) };
-    const drawnOf = seen.input_channels[front ?? 0] ?? { name: "", unit: "" };
-    return make(drawSignal(values, part.shape, { front, bottom, name: told(drawnOf.name, unit(drawnOf.unit)) }));
+    const units = seen.input_channels.map((found) => found.unit);
+    const shown = drawnChannels(units, front);
+    const counted = shown.length < units.length ? `, ${t("n_of_channels", { shown: count(shown.length), n: count(units.length) })}` : "";
+    const name = told(seen.input_channels[front].name, unit(units[front]));
+    return figure("input", t("input") + counted, canvas(text, tallPlot, drawSignal(values, part.shape, shown, { bottom, name })));
   }
   if (names[1] === "coordinate") return make(drawCloud(values, part.shape, [t("coordinate_n", { n: 1 }), t("coordinate_n", { n: 2 })]));
   if (names[1] !== "other_point") return null;
@@ -175,7 +197,8 @@ export function diagramFigure(sample, channel, seen, scale) {
   const of = unit(seen.channels[channel.channel].unit);
   const text = t("diagram_of", { n: sample.sample, points: count(channel.points_in_all), essential: count(essential) });
   const names = { birth: told(t("axis_birth"), of), death: told(t("axis_death"), of) };
-  const caption = t("n_points", { n: count(channel.points_in_all) });
+  const sent = points.length / 2;
+  const caption = t(sent < channel.points_in_all ? "n_of_points" : "n_points", { n: count(channel.points_in_all), shown: count(sent) });
   return figure("diagram", `${t("diagram")}, ${caption}`, canvas(text, tallPlot, drawDiagram(points, scale.points, names)));
 }
 
@@ -198,24 +221,30 @@ export async function sample(main, { key, number: wanted }) {
   const [store, seen, found] = await Promise.all([
     ask(`v1/stores/${key}`), ask(`v1/stores/${key}/overview`), ask(`v1/stores/${key}/samples/${wanted}`),
   ]);
-  forget();
   const scale = scaleOf({ samples: [found] }, seen);
   const neighbour = (n, text) => n >= 0 && n < seen.samples && h("a", { href: `#/stores/${key}/samples/${n}` }, text);
-  const input = inputFigure(found, seen, 0);
+  const inputs = firstOfUnits(seen, found).map((channel) => inputFigure(found, seen, channel)).filter(Boolean);
   show(
     main,
-    heading(store, seen, "gallery"),
+    heading(store, "gallery"),
     h("div", { class: "bar middle" },
       h("h2", null, t("sample_n", { n: found.sample })),
       neighbour(found.sample - 1, t("previous")), neighbour(found.sample + 1, t("next")),
     ),
-    h("div", { class: "pair" }, h("section", { class: "card" }, about(found)), input && h("section", { class: "card" }, h("div", { class: "figures lonely" }, input))),
+    h("div", { class: "pair" }, h("section", { class: "card" }, about(found)), inputs.length > 0 && h("section", { class: "card" }, h("div", { class: "figures lonely" }, inputs))),
     found.channels.map((channel) => h("section", { class: "card stack" },
       h("h2", null, h("span", { class: "mono" }, seen.channels[channel.channel].name)),
       h("div", { class: "figures large" }, diagramFigure(found, channel, seen, scale), imageFigure(found, channel, seen, scale)),
     )),
     found.channels.length < seen.channels.length && h("p", { class: "muted" }, t("channels_left_out", { n: count(seen.channels.length - found.channels.length) })),
   );
+}
+
+/** A channel of each unit that signals have, as one axis shows one unit; the first of other inputs. */
+function firstOfUnits(seen, found) {
+  const unitOf = ({ input }) => seen.input_channels[input].unit;
+  const units = found.input?.dimensions[0] === "time" ? new Set(seen.channels.map(unitOf)) : [];
+  return units.size ? [...units].map((wanted) => seen.channels.findIndex((channel) => unitOf(channel) === wanted)) : [0];
 }
 
 function about(found) {

@@ -4,11 +4,11 @@ import { address, ask } from "./api.js";
 import { h, line, say, show } from "./dom.js";
 import { bytes, coreTime, count, date, has, number, percent, t, value } from "./words.js";
 
-const CLASSES = 20; // shown before the rest is asked for
+const FEW = 20; // classes or channels that are shown before the rest is asked for
 const LITTLE = 0.5; // a window that shows less of the points than this is worth a second look
 
 /** The title, the key and the tabs that all views of a store have. */
-export function heading(told, seen, view) {
+export function heading(told, view) {
   const tabs = [["overview", `#/stores/${told.key}`], ["gallery", `#/stores/${told.key}/gallery`]];
   return h("header", { class: "stack" },
     h("div", { class: "tight" },
@@ -22,8 +22,13 @@ export function heading(told, seen, view) {
 }
 
 export function nameOf(told) {
-  const what = told.gramian ? t("gaf_of", { form: { summation: "GASF", difference: "GADF" }[told.gramian.form] }) : t("pi_of", { filtration: told.diagram?.filtration ?? t("unknown") });
+  const what = told.gramian ? t("gaf_of", { form: { summation: "GASF", difference: "GADF" }[told.gramian.form] }) : t("pi_of", { filtration: known(told.diagram?.filtration) });
   return told.recipe ? `${what} · ${told.recipe}` : what;
+}
+
+/** A word of a spec; of imported images some are unknown. */
+export function known(word) {
+  return !word || word === "unknown" ? t("unknown") : word;
 }
 
 function sourceOf(source) {
@@ -35,7 +40,7 @@ export async function store(main, { key, access }) {
   const [told, seen] = await Promise.all([ask(`v1/stores/${key}`), ask(`v1/stores/${key}/overview`)]);
   show(
     main,
-    heading(told, seen, "overview"),
+    heading(told, "overview"),
     facts(told),
     told.origin === "imported" && h("p", { class: "notice" }, t("imported_note")),
     h("div", { class: "pair" },
@@ -120,6 +125,19 @@ function problems(found) {
     h("ul", { class: "small" }, few.map(([id, text]) => h("li", null, h("span", { class: "mono" }, id), " ", value(text)))));
 }
 
+/** The first of many items as `make` shows them, and a button that has it show all. */
+function few(items, make) {
+  const body = h("div", { class: "stack" }, make(items.slice(0, FEW)));
+  const rest = items.length - FEW;
+  const all = () => {
+    show(body, make(items));
+    body.tabIndex = -1;
+    body.focus(); // the button that had it is gone
+  };
+  if (rest > 0) body.append(h("div", null, h("button", { type: "button", onclick: all }, t("show_more", { n: count(rest) }))));
+  return body;
+}
+
 function bars(caption, rows) {
   return h("table", { class: "captioned" },
     h("caption", { class: "unseen" }, caption),
@@ -138,16 +156,10 @@ function classes(seen, key) {
     name: label.name || t("no_label"), n: label.samples, share: label.samples / largest,
     href: `#/stores/${key}/gallery?label=${label.label}`,
   }));
-  const body = h("div", { class: "stack" }, bars(t("classes"), rows(seen.labels.slice(0, CLASSES))));
-  const rest = seen.labels.length - CLASSES;
-  if (rest > 0) {
-    const all = () => show(body, bars(t("classes"), rows(seen.labels)));
-    body.append(h("button", { type: "button", onclick: all }, t("show_more", { n: count(rest) })));
-  }
   const splits = Object.entries(seen.splits);
   return h("section", { class: "card stack" },
     h("h2", null, t("n_classes", { n: count(seen.classes) })),
-    body,
+    few(seen.labels, (labels) => bars(t("classes"), rows(labels))),
     splits.length ? h("p", { class: "small" }, `${t("splits")}: `, splits.map(([name, n]) => `${name || "–"} ${count(n)}`).join(", ")) : null,
     seen.groups === null ? null : h("p", { class: "small" }, t("n_groups", { n: count(seen.groups) })),
   );
@@ -156,15 +168,17 @@ function classes(seen, key) {
 function axes(seen) {
   const units = [...new Set(seen.channels.map((channel) => unit(channel.unit)).filter(Boolean))].join(", ");
   const text = (axis) => axis.low === null ? t("axis_unknown", { n: axis.cells }) : t("axis_known", {
-    n: axis.cells, low: number(axis.low), high: number(axis.high), unit: axis.unit ? unit(axis.unit) : units,
+    n: axis.cells, low: number(axis.low), high: number(axis.high),
   });
+  const named = (axis) => [axisName(axis.name), axis.unit ? unit(axis.unit) : units].filter(Boolean);
+  const title = ([name, of]) => of ? `${name} [${of}]` : name;
   return h("section", { class: "card stack" },
     h("h2", null, t("axes_channels")),
     h("table", { class: "spec" },
       h("caption", { class: "unseen" }, t("axes_channels")),
       h("tbody", null,
-        seen.axes.map((axis) => h("tr", null, h("th", { scope: "row" }, axisName(axis.name)), h("td", null, text(axis)))),
-        h("tr", null, h("th", { scope: "row" }, t("channels")), h("td", { class: "mono" }, seen.channels.map((channel) => channel.name).join(", "))),
+        seen.axes.map((axis) => h("tr", null, h("th", { scope: "row" }, title(named(axis))), h("td", null, text(axis)))),
+        h("tr", null, h("th", { scope: "row" }, t("channels")), h("td", null, few(seen.channels.map((channel) => channel.name), (names) => h("span", { class: "mono" }, names.join(", "))))),
       )),
   );
 }
@@ -191,7 +205,7 @@ function shown(window) {
         h("dd", null, text, " ", share !== null && share < LITTLE && h("span", { class: "chip bad" }, t("little")), line(share)))),
       counts.map(([name, n]) => h("div", null, h("dt", null, t(name)), h("dd", null, count(n)))),
     ),
-    window.channels && channelTable(window.channels),
+    window.channels && few(window.channels, channelTable),
   );
 }
 
@@ -215,12 +229,12 @@ function channelTable(channels) {
   ));
 }
 
-function inputs(channels) {
+function inputs(all) {
   const shares = ["flat", "clipped_low", "clipped_high", "missing"];
   return h("section", { class: "card stack" },
     h("h2", null, t("inputs_seen")),
     h("p", { class: "muted small" }, t("clipped_note")),
-    wide(t("inputs_seen"), h("table", { class: "captioned" },
+    few(all, (channels) => wide(t("inputs_seen"), h("table", { class: "captioned" },
       h("caption", { class: "unseen" }, t("inputs_seen")),
       h("thead", null, h("tr", null, ["channel", "unit", "lowest", "highest", ...shares].map((name, k) => h("th", { scope: "col", class: k > 1 ? "number" : null }, t(name))))),
       h("tbody", null, channels.map((channel) => h("tr", null,
@@ -229,7 +243,7 @@ function inputs(channels) {
         h("td", { class: "number" }, number(channel.min)), h("td", { class: "number" }, number(channel.max)),
         shares.map((name) => h("td", { class: "number" }, percent(channel[name]))),
       ))),
-    )),
+    ))),
   );
 }
 

@@ -24,6 +24,7 @@ export { kept };
 
 export async function load() {
   const answer = await fetch(new URL("./words.json", import.meta.url));
+  if (!answer.ok) throw new Error(`words.json: HTTP ${answer.status}`);
   words = await answer.json();
   const preferred = (navigator.languages ?? [navigator.language]).map((tag) => tag.slice(0, 2));
   speak(kept("language") ?? preferred.find((tag) => LANGUAGES.includes(tag)) ?? "en");

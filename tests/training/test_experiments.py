@@ -1,0 +1,271 @@
+"""The papers' experiments at smoke scale, from archives to pages, and what they are made of."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+from hypothesis import given
+from hypothesis import strategies as st
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("sklearn")
+pytest.importorskip("matplotlib")
+pytest.importorskip("numba")
+
+from pi_cache.errors import AlreadyPublished, InvalidSpec  # noqa: E402
+from tests.shared import shared_data  # noqa: E402
+from training.cli import main  # noqa: E402
+from training.commands.group import cli  # noqa: E402
+from training.experiments.calls import CommandFailed, caller  # noqa: E402
+from training.experiments.catalogue import EXPERIMENTS  # noqa: E402
+from training.experiments.compared import teachers_of  # noqa: E402
+from training.experiments.description import NOT_FOUND, SCALES, SMOKE  # noqa: E402
+from training.experiments.environment import environment  # noqa: E402
+from training.experiments.estimate import Clock, estimate, network_of, recorded  # noqa: E402
+from training.experiments.needs import DataNotFound, open_source  # noqa: E402
+from training.experiments.plans import plan_text  # noqa: E402
+from training.experiments.run import run_experiment  # noqa: E402
+from training.experiments.stores import Built, Store  # noqa: E402
+from training.experiments.toml import to_toml  # noqa: E402
+from training.reports.experiment import read_experiment  # noqa: E402
+from training.runs.plan import parse_plan, read_plan  # noqa: E402
+
+pytestmark = pytest.mark.torch
+
+ROOT = Path(__file__).resolve().parents[2]
+
+TIMED = ("times.", "costs.", "exact-times", "report.md", "ledger.jsonl")
+"""Files of results that hold seconds, or a table of them."""
+STORE = Store(key="3f2a" * 16, digest="0" * 64, samples=100, command="pipeline build-pis SOURCE")
+HEADINGS = ("What was claimed", "What was measured", "What differs", "What ran")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    """Of torch: networks of these sizes only lose by more."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def data() -> Path:
+    """The folder of all data sets."""
+    shared_data("sisfall")
+    return shared_data("cifar10_jpeg").parent
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache root that the experiments share."""
+    return tmp_path_factory.mktemp("캐시")
+
+
+def smoke(name: str, folder: Path, root: Path, data: Path, **change: Any) -> list[str]:
+    """What an experiment said on its way to the page in a folder."""
+    said: list[str] = []
+    page = run_experiment(
+        EXPERIMENTS[name], SMOKE, folder=folder, root=root, data=data, say=said.append, **change
+    )
+    assert page == folder / "page.md"
+    return said
+
+
+def results(folder: Path) -> dict[str, bytes]:
+    """The files of results that hold no times, by name."""
+    paths = [path for path in folder.iterdir() if path.is_file()]
+    return {p.name: p.read_bytes() for p in paths if not p.name.startswith(TIMED)}
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_an_experiment_from_archives_to_its_page(
+    name: str, tmp_path: Path, root: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("training.experiments.environment.commit", lambda: "0" * 40)
+    said = smoke(name, tmp_path, root, data)
+    assert any(line.startswith("$ pipeline build-") for line in said)
+    description = EXPERIMENTS[name]
+    found = read_experiment(tmp_path / "runs")
+    assert not found.missing
+    plan = read_plan(tmp_path / "plan.toml")
+    assert {arm.name for arm in plan.arms} <= set(found.arms)
+    for run in found.runs.values():
+        assert run.evaluation["side"] == "test" and run.evaluation["select"] != "best-on-test"
+        assert not (run.folder / "state-0001.safetensors").exists()
+    page = (tmp_path / "page.md").read_text(encoding="utf-8")
+    assert all(f"**{heading}.**" in page for heading in HEADINGS)
+    assert description.paper.reported or NOT_FOUND in page
+    for target in re.findall(r"\]\(([^)]+)\)", page):
+        assert (tmp_path / target).exists(), target
+    for kind in description.figures:
+        assert list(tmp_path.glob(f"{kind}*.png")), kind
+    for text in (page, (tmp_path / "plan.toml").read_text(encoding="utf-8")):
+        assert str(tmp_path) not in text and str(data) not in text
+    environment = json.loads((tmp_path / "environment.json").read_text())
+    assert environment["versions"]["torch"] == torch.__version__
+    assert recorded(tmp_path) == pytest.approx(
+        sum(run.result["seconds"] for run in found.runs.values() if run.result)
+    )
+    if name == "self-training":  # the quickest with steps behind its plan
+        before = results(tmp_path)
+        again = smoke(name, tmp_path, root, data)
+        assert results(tmp_path) == before
+        assert not any("epoch 1 of" in line for line in again), "nothing was trained again"
+
+
+@pytest.mark.parametrize("scale", SCALES)
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_every_plan_is_one(name: str, scale: str, tmp_path: Path) -> None:
+    description = EXPERIMENTS[name]
+    chosen = description.scales[scale]
+    folds = tmp_path / "folds.json" if chosen.needs.folds else None
+    made = dict.fromkeys(chosen.needs.stores, STORE)
+    arrays = {fit.name: f"{fit.name}.npz" for fit in chosen.fits}
+    text = plan_text(
+        description.title,
+        chosen.plan,
+        {**chosen.data, "arrays": arrays, **({"fold": "SA03"} if folds and arrays else {})},
+        Built(stores=made, folds=folds),
+        folder=tmp_path,
+        root=tmp_path / "cache",
+        seeds=[4, 5],
+        device="cuda" if scale == SCALES[2] else "cpu",
+    )
+    plan = parse_plan(tomllib.loads(text), folder=tmp_path)
+    assert plan.data["root"] == str(tmp_path / "cache")
+    assert plan.data["validation"] == chosen.data["validation"]
+    taught = [arm for arm in plan.arms if arm.name not in teachers_of(chosen)]
+    assert all(arm.seeds == (4, 5) for arm in taught)
+    names = {arm.name for arm in plan.arms}
+    assert set(description.shown) <= names
+    assert description.baseline in {*names, "pseudo-label-0"}
+    for arm in chosen.plan["arms"]:
+        network_of({**chosen.plan["defaults"], **arm}, chosen.needs)
+    assert chosen.differs
+
+
+def test_an_estimate_grows_with_what_it_counts() -> None:
+    scale = EXPERIMENTS["tgd"].scales["cpu"]
+    networks = {
+        network_of({**scale.plan["defaults"], **arm}, scale.needs) for arm in scale.plan["arms"]
+    }
+    clock = Clock(known=dict.fromkeys(networks, 1e-3))
+    one, three = estimate(scale, clock, seeds=1), estimate(scale, clock, seeds=3)
+    teachers = 2 * (10 * (2500 + 1000 / 3) + 5000 / 3) * 1e-3
+    assert three - teachers == pytest.approx(3 * (one - teachers))
+    more = estimate(scale, clock, seeds=1, levels=6) - one
+    assert more == pytest.approx(8 * 6 * 5000 / 3 * 1e-3), "8 arms are measured 6 times more"
+    counts = replace(scale.needs.counts, folds=5)
+    assert estimate(
+        replace(scale, needs=replace(scale.needs, counts=counts)), clock, seeds=1
+    ) == pytest.approx(5 * one)
+    slow = Clock(known=dict.fromkeys(networks, 2e-3))
+    assert estimate(scale, slow, seeds=1) == pytest.approx(2 * one)
+
+
+def test_data_that_are_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    needs = EXPERIMENTS["tgd"].scales[SMOKE].needs
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("PI_SHARED_DATA", raising=False)
+    with pytest.raises(DataNotFound, match=r"no raw data in .*: give --data DIR or set PI_SHARED"):
+        open_source(needs, None, tmp_path, print)
+    with pytest.raises(DataNotFound, match=r"has no cifar10_jpeg/\*\.tar\.xz, which this"):
+        open_source(needs, tmp_path, tmp_path, print)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_release_is_taken_at_full_scale(tmp_path: Path) -> None:
+    (tmp_path / "cifar-10-batches-bin").mkdir()
+    needs = EXPERIMENTS["tgd"].scales["full"].needs
+    source = open_source(needs, tmp_path, tmp_path, print)
+    assert source == f"cifar10:{tmp_path / 'cifar-10-batches-bin'}"
+
+
+def test_a_command_that_fails_says_which(tmp_path: Path) -> None:
+    said: list[str] = []
+    with pytest.raises(CommandFailed, match=r"pi-cache show nowhere ended with 1: .*neither a"):
+        caller(tmp_path, said.append)("pi-cache", "show", "nowhere")
+    assert said[0] == "$ pi-cache show nowhere"
+
+
+PLAIN = st.recursive(
+    st.booleans() | st.integers(-(2**53), 2**53) | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3),
+    max_leaves=6,
+)
+TABLES = st.dictionaries(st.from_regex(r"[a-z_]{1,8}", fullmatch=True), PLAIN, max_size=4)
+
+
+@given(top=TABLES, table=TABLES, rows=st.lists(TABLES, min_size=1, max_size=3))
+def test_what_is_written_as_toml_is_read_back(
+    top: dict[str, Any], table: dict[str, Any], rows: list[dict[str, Any]]
+) -> None:
+    document = {**top, "TABLE": {**table, "INNER": table}, "ROWS": rows}
+    assert tomllib.loads(to_toml(document)) == document
+
+
+def test_toml_has_no_such_value() -> None:
+    with pytest.raises(InvalidSpec, match=r"TOML has no value for \{1\} \(set\)"):
+        to_toml({"seeds": {1}})
+
+
+def test_the_list_names_every_experiment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("training.experiments.estimate.sample_seconds", lambda network: 1e-3)
+    done = CliRunner().invoke(cli, ["experiment", "list", "--json"], catch_exceptions=False)
+    rows = json.loads(done.stdout)
+    assert [row["name"] for row in rows] == list(EXPERIMENTS)
+    assert all(row["seconds"] > 0 and row["shows"] and row["needs"] for row in rows)
+    shown = CliRunner().invoke(cli, ["experiment", "list"], catch_exceptions=False)
+    assert len(shown.stdout.splitlines()) == 1 + len(EXPERIMENTS)
+    wrong = CliRunner().invoke(cli, ["experiment", "tpk"], catch_exceptions=False)
+    assert wrong.exit_code == 2 and "did you mean 'tpkd'?" in wrong.stderr
+
+
+@pytest.mark.slow
+def test_a_killed_experiment_goes_on_to_the_same_bytes(tmp_path: Path, data: Path) -> None:
+    words = [sys.executable, "-m", "tests.training.killed_experiments", str(data), str(tmp_path)]
+    own = {**os.environ, "TMPDIR": str(tmp_path)}  # a killed process leaves what is temporary
+    done = subprocess.run(words, capture_output=True, text=True, cwd=ROOT, check=False, env=own)
+    assert done.returncode == 0, done.stderr
+    whole, *killed = [json.loads(line) for line in done.stdout.splitlines()]
+    assert whole["differs"] == [] and len(killed) == 2
+    for line in killed:
+        assert len(line["killed"]) >= 2 and line["differs"] == [], line
+
+
+def test_results_of_other_data_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def other(*arguments: Any, **named: Any) -> Path:
+        raise AlreadyPublished("16 runs here are not those of the plan", (tmp_path,))
+
+    monkeypatch.setattr("training.experiments.run.run_experiment", other)
+    monkeypatch.setattr(sys, "argv", ["training", "experiment", "tgd", "--out", str(tmp_path)])
+    with pytest.raises(SystemExit, match="1"):
+        main()
+    said = capsys.readouterr().err
+    assert f"{tmp_path} holds results of other settings" in said and "another --out" in said
+
+
+def test_the_commit_is_that_of_a_checkout_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = environment("cpu")
+    assert found == environment("cpu") and found["device"].startswith("cpu")
+    monkeypatch.setattr("training.experiments.environment.CODE", tmp_path)
+    assert environment("cpu")["code"] is None
+    (tmp_path / ".git").mkdir()
+    assert environment("cpu")["code"] is None, "a folder of that name is no checkout"

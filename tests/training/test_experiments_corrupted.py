@@ -1,0 +1,105 @@
+"""Images of corrupted samples: those of level 0 are the stored ones, bit for bit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("numba")
+
+from pi_cache.specs import DiagramSpec, ImageSpec  # noqa: E402
+from pipeline.build import Options, build  # noqa: E402
+from pipeline.sources import open_source  # noqa: E402
+from tests.training.runs_case import data, trained  # noqa: E402
+from training.augment.corruptions import Corruption  # noqa: E402
+from training.evaluation.evaluate import evaluate, write_evaluation  # noqa: E402
+from training.evaluation.predict import predict  # noqa: E402
+from training.experiments.calls import caller  # noqa: E402
+from training.experiments.corrupted import Corrupted, corrupted_inputs  # noqa: E402
+from training.experiments.measure import Measurer  # noqa: E402
+from training.reports.experiment import read_experiment  # noqa: E402
+from training.tasks import Task, open_task  # noqa: E402
+from training.trained import read_trained  # noqa: E402
+
+pytestmark = pytest.mark.torch
+
+CLEAN, NOISY = (Corruption(kind="noise", level=level) for level in (0, 1))
+
+
+@pytest.fixture(scope="module", params=["image", "signal"])
+def store(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store of photographs in bytes, or of windows in floats; a third of them test."""
+    folder, rng = tmp_path_factory.mktemp(request.param), np.random.default_rng(3)
+    shape = {"image": (30, 9, 8, 3), "signal": (30, 40, 2)}[request.param]
+    values = rng.random(shape)
+    values = (255 * values).astype(np.uint8) if request.param == "image" else values
+    splits = np.where(np.arange(30) % 3 < 2, "train", "test")
+    np.savez(folder / "a.npz", data=values, labels=np.arange(30) % 2, splits=splits)
+    source = open_source(f"array:{folder / 'a.npz'}", sample=request.param)
+    image = ImageSpec(pixels=8, birth_range=(0, 1), persistence_range=(0, 1), dtype="uint8")
+    return build(
+        source, DiagramSpec(), image, root=folder / "cache", options=Options(with_inputs=True)
+    ).path
+
+
+@pytest.fixture(scope="module")
+def task(store: Path) -> Task:
+    return open_task(data(store))
+
+
+@pytest.fixture(scope="module")
+def made(task: Task, tmp_path_factory: pytest.TempPathFactory) -> Corrupted:
+    folder = tmp_path_factory.mktemp("corrupted")
+    assert task.test is not None
+    return Corrupted(task.test, {}, caller(folder, lambda _: None), folder, seed=0)
+
+
+def test_level_0_gives_the_stored_images(task: Task, made: Corrupted) -> None:
+    found, clean = made.side(CLEAN), task.test
+    assert clean is not None and found.ids.tolist() == clean.ids.tolist()
+    everything = slice(None)
+    one, two = found.batch(everything), clean.batch(everything)
+    assert torch.equal(one["pi"], two["pi"])
+    assert torch.equal(one["inputs"], two["inputs"].float())
+    assert torch.equal(one["labels"], two["labels"])
+
+
+def test_noise_is_that_of_a_network_of_raw_samples(
+    task: Task, made: Corrupted, store: Path, tmp_path: Path
+) -> None:
+    network = read_trained(trained(store, tmp_path / "raw"))
+    assert task.test is not None
+    plain = predict(network, task.test, task, corrupt=NOISY, seed=0)
+    found = predict(network, made.side(NOISY), task)
+    assert np.array_equal(found.logits, plain.logits)
+    noisy = made.side(NOISY).batch(slice(None))
+    assert not torch.equal(noisy["pi"], task.test.batch(slice(None))["pi"])
+    given = corrupted_inputs(task.test, NOISY, seed=0)
+    assert np.array_equal(given, noisy["inputs"].numpy())
+
+
+def test_every_run_is_measured_and_once(store: Path, tmp_path: Path) -> None:
+    for name, view in {"raw": "inputs", "images": "pi"}.items():
+        trained(store, tmp_path / name / "splits" / "seed-0", view=view)
+    for name in ("raw", "images"):
+        folder = tmp_path / name / "splits" / "seed-0"
+        write_evaluation(folder, evaluate(read_trained(folder), "test", open_task(data(store))))
+    said: list[str] = []
+    for _ in range(2):
+        with Measurer(
+            ("noise",),
+            {},
+            caller(tmp_path, said.append),
+            device="cpu",
+            say=said.append,
+            numbers=(1,),
+        ) as measurer:
+            measurer.measure(read_experiment(tmp_path))
+    assert [line for line in said if "under noise" in line] == [
+        "images/splits/seed-0 under noise",
+        "raw/splits/seed-0 under noise",
+    ]
+    assert sum(line.startswith("$ pipeline") for line in said) == 1

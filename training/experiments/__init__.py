@@ -1,0 +1,1 @@
+"""The papers' experiments, each from raw data to its page by one command."""

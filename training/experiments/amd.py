@@ -1,0 +1,104 @@
+"""Angular margin distillation (AMD) against KD, AT, SP and AFD.
+
+Jeon et al., Neurocomputing 518, 2023, arXiv 2302.14130.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from training.experiments.description import CPU, FULL, SMOKE, Description, Paper, Scale
+from training.experiments.photographs import CONFIG, DIFFERS, photographs, placed, shorter
+
+LIMIT = {SMOKE: None, CPU: 2_000, FULL: None}
+EPOCHS = 7
+STUDENT = {SMOKE: "resnet-8", CPU: "wrn-16-1", FULL: "wrn-16-1"}
+TEACHERS = {
+    SMOKE: ("resnet-14", "resnet-8"),
+    CPU: ("wrn-28-1", "wrn-16-2"),
+    FULL: ("wrn-28-1", "wrn-16-3"),
+}
+"""The deeper, and the wider one: teacher capacity."""
+ABLATION = {
+    "a": ("angular",),
+    "p": ("positive",),
+    "n": ("negative",),
+    "ap": ("angular", "positive"),
+    "an": ("angular", "negative"),
+}
+
+PAPER = Paper(
+    title="Jeon et al., Neurocomputing 518, 2023, arXiv 2302.14130",
+    claim="AMD is above KD, AT, SP and AFD; of its scores A and P together help most; a larger"
+    " teacher is not always the better one. Tables 4 to 8 were NOT FOUND",
+    source="CIFAR-10, WRN-16-1, teachers WRN-16-3 / WRN-28-1, read off figures 5 and 14",
+    reported=(
+        ("student alone", "84.1"),
+        ("KD", "85.3 / 85.5"),
+        ("AT", "85.8 / 85.8"),
+        ("AFD", "86.2 / 85.8"),
+        ("AMD, global", "86.3 / 86.05"),
+        ("AMD, global and local", "86.35 / 86.1"),
+        ("A, P, N alone (WRN-16-3)", "85.85, 85.8, 85.7"),
+        ("A and P, A and N (WRN-16-3)", "86.2, 85.85"),
+    ),
+)
+
+
+def arms(deep: str, wide: str) -> list[dict[str, Any]]:
+    """Methods from the deeper teacher, the ablation of AMD, and KD and AMD from the wider one."""
+    first, second = ["deep-teacher"], ["wide-teacher"]
+    methods = ("kd", "at", "sp", "afd", "amd", "amd-gl")
+    return [
+        {"name": "deep-teacher", "model": deep, "seeds": [0]},
+        {"name": "wide-teacher", "model": wide, "seeds": [0]},
+        {"name": "student"},
+        *({"name": name, "method": name, "teachers": first} for name in methods),
+        *(
+            {
+                "name": f"amd-{name}",
+                "method": "amd",
+                "teachers": first,
+                "settings": {"scores": list(scores)},
+            }
+            for name, scores in ABLATION.items()
+        ),
+        {"name": "kd-wide", "method": "kd", "teachers": second},
+        {"name": "amd-wide", "method": "amd", "teachers": second},
+    ]
+
+
+def scale(name: str) -> Scale:
+    """What runs at a scale."""
+    preset = {"preset": "amd-cifar10"} if name == FULL else {}
+    limit = LIMIT[name]
+    config = {**CONFIG[name], **({"epochs": EPOCHS} if name == CPU else {})}
+    words = ("build-pis", "--recipe", "tgd-cifar10", "--dtype", "uint8")
+    pixels = ("--pixels", "16" if name == SMOKE else "50")
+    return Scale(
+        needs=photographs(name, {"pi": (*words, *pixels)}, {}, limit=limit),
+        plan={
+            "seeds": [0] if name == SMOKE else [0, 1, 2],
+            "defaults": {"view": "inputs", "model": STUDENT[name], "config": config, **preset},
+            "arms": arms(*TEACHERS[name]),
+        },
+        data=placed(name, limit),
+        differs=(
+            *DIFFERS[name],
+            *([shorter(LIMIT[CPU] or 0, EPOCHS)] if name == CPU else []),
+            "Layers are the three stages; which the paper took was NOT FOUND. No persistence image"
+            " is read; the store is that of TGD, for its photographs.",
+        ),
+    )
+
+
+AMD = Description(
+    name="amd",
+    title="AMD: attention with an angular margin",
+    shows="AMD of whole maps and of their parts against KD, AT, SP and AFD; its scores A, P and N"
+    " one by one; a deeper and a wider teacher.",
+    paper=PAPER,
+    scales={name: scale(name) for name in (SMOKE, CPU, FULL)},
+    figures=("reliability", "similarity"),
+    shown=("deep-teacher", "student", "kd", "sp", "amd", "amd-gl"),
+)

@@ -1,0 +1,38 @@
+"""What each arm cost: core-hours and GPU-hours, samples a second."""
+
+from __future__ import annotations
+
+from training.reports.experiment import Experiment
+from training.reports.spread import spread
+from training.reports.table import Cell, Measured, Table
+
+HOUR = 3600.0
+
+
+def cost_table(experiment: Experiment, *, threads: int, device: str) -> Table:
+    """Hours of each arm's runs together. threads: cores that a run on the CPU keeps busy."""
+    gpu = device.startswith("cuda")
+    rows: list[tuple[Cell, ...]] = []
+    for arm in experiment.arms:
+        results = [run.result for run in experiment.of(arm).values() if run.result]
+        hours = sum(float(result["seconds"]) for result in results) / HOUR
+        rates = spread(float(r["samples_per_second"]) for r in results if r["samples_per_second"])
+        rows.append(
+            (
+                arm,
+                len(results),
+                f"{0.0 if gpu else hours * threads:.3f}",
+                f"{hours if gpu else 0.0:.3f}",
+                Measured(rates, 1.0, 0),
+            )
+        )
+    return Table(
+        name="costs",
+        title="What the runs of each arm cost",
+        columns=("arm", "runs", "core-hours", "GPU-hours", "samples/s"),
+        rows=tuple(rows),
+        notes=(
+            "Training with validation, without what is measured afterwards; core-hours are seconds"
+            " times threads. Teachers are arms of their own.",
+        ),
+    )

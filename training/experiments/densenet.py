@@ -1,0 +1,100 @@
+"""PI-Net's DenseNet on photographs: alone, with exact images, and with those of PI-Nets.
+
+Som et al., CVPR Workshops 2020, arXiv 1906.01769.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from training.experiments.description import CPU, FULL, SMOKE, Description, Paper, Scale
+from training.experiments.errors import error_table
+from training.experiments.exacttimes import time_table
+from training.experiments.fits import Fit
+from training.experiments.photographs import CONFIG, DIFFERS, photographs, placed
+
+EACH = {SMOKE: (3, 1), CPU: (150, 50), FULL: None}
+"""Training and test images of each class; all at full scale."""
+PIXELS = 32
+"""As many as a photograph has, so that images join it as channels."""
+SMALL = {SMOKE: 10, CPU: 16, FULL: 40}
+"""Depth."""
+EPOCHS = {SMOKE: 1, CPU: 10, FULL: 300}
+BASE = {SMOKE: 10, CPU: 400, FULL: 10_000}
+SUBSET = {SMOKE: 10, CPU: 400, FULL: 10_000}
+ADAM = {"optimizer": "adam", "learning_rate": 5e-4, "betas": [0.9, 0.999], "schedule": "constant"}
+FITTED: dict[str, dict[str, Any]] = {
+    SMOKE: {"epochs": 1, "batch_size": 16, "threads": 1, "weight_decay": 0.0, **ADAM},
+    CPU: {"epochs": 4, "batch_size": 16, "threads": 1, "weight_decay": 0.0, **ADAM},
+    FULL: {"epochs": 100, "batch_size": 128, "weight_decay": 0.0, **ADAM},
+}
+
+PAPER = Paper(
+    title="Som et al., CVPR Workshops 2020, arXiv 1906.01769",
+    claim="A DenseNet with persistence images beside photographs is more robust to Gaussian noise"
+    " at four levels; a PI-Net that was fine-tuned on all or on a subset of the data serves in"
+    " place of exact images. All tables and the noise levels were NOT FOUND",
+)
+
+
+def classifiers() -> dict[str, str]:
+    """The view of each arm: photographs alone, and with images as channels behind theirs."""
+    names = ("pi", "pinet", "pinet-fs", "pinet-fa")
+    return {"densenet": "inputs", **{f"densenet-{name}": f"inputs+{name}" for name in names}}
+
+
+def fits(name: str) -> tuple[Fit, ...]:
+    """A PI-Net of some photographs, and two that begin with it: of a subset, and of all."""
+    given: dict[str, Any] = {"net": "pi-net-image", "config": FITTED[name]}
+    return (
+        Fit(name="pinet", limit=BASE[name], **given),
+        Fit(name="pinet-fs", limit=SUBSET[name], start="pinet", **given),
+        Fit(name="pinet-fa", start="pinet", **given),
+    )
+
+
+def scale(name: str) -> Scale:
+    """What runs at a scale."""
+    words = ("build-pis", "--recipe", "tgd-cifar10", "--scan", "rows", "--dtype", "uint8")
+    shape = (3, PIXELS, PIXELS)
+    config = {**CONFIG[CPU if name == FULL else name], "epochs": EPOCHS[name]}
+    return Scale(
+        needs=photographs(
+            name,
+            {"pi": (*words, "--pixels", str(PIXELS))},
+            {"pi": shape, **{each.name: shape for each in fits(name)}},
+            each=EACH[name],
+        ),
+        plan={
+            "seeds": [0] if name == SMOKE else [0, 1, 2],
+            "defaults": {
+                "model": "densenet-40-12",
+                "model_options": {"depth": SMALL[name]},
+                "config": config,
+            },
+            "arms": [{"name": arm, "view": view} for arm, view in classifiers().items()],
+        },
+        data=placed(name, each=EACH[name]),
+        fits=fits(name),
+        differs=(
+            *DIFFERS[name],
+            f"A DenseNet of depth {SMALL[name]}; its depth in the paper was NOT FOUND. Images are"
+            " of rows, 32 x 32 pixels, joined to photographs as channels. The PI-Net that is"
+            " fine-tuned was fitted to a part of the same photographs, not to another data set."
+            " Exact images and those of PI-Nets are made anew of noisy photographs.",
+        ),
+    )
+
+
+DENSENET = Description(
+    name="densenet",
+    title="PI-Net: a DenseNet with persistence images beside photographs",
+    shows="Photographs alone, with exact images, and with those of a PI-Net: as fitted, fine-tuned"
+    " on a subset, on all; under noise; what an image costs exactly and by a PI-Net.",
+    paper=PAPER,
+    scales={name: scale(name) for name in (SMOKE, CPU, FULL)},
+    baseline="densenet",
+    corrupt=("noise",),
+    figures=("reliability", "robustness"),
+    tables=(error_table, time_table),
+)

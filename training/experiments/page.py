@@ -1,0 +1,143 @@
+"""The page of an experiment: what was claimed, what was measured, and what differs."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from training.experiments.compared import uncompared, without
+from training.experiments.description import NOT_FOUND, Description, Paper, Place, Scale
+from training.experiments.plans import NAME
+from training.reports.experiment import Experiment
+from training.reports.figures import Figure
+from training.reports.paired import compare
+from training.reports.spread import over_seeds
+from training.reports.table import Table, to_markdown
+from training.reports.tables import measured
+from training.trainer.config import LAST, VALIDATION
+
+CHOSEN = {
+    VALIDATION: "Epochs are chosen on validation data",
+    LAST: "The last epoch of each run is taken",
+}
+BY_TEST = (
+    "and test samples are read after training alone. Released code of the papers takes the best"
+    " epoch on test data; there is no such column here, as the loop is given no test samples to"
+    " choose by."
+)
+APART = ("times", "costs", "exact-times")
+"""Tables that no two runs have alike; the page links to them."""
+
+
+def page_text(
+    description: Description,
+    place: Place,
+    experiment: Experiment,
+    *,
+    scale: Scale,
+    tables: Sequence[Table],
+    figures: Sequence[Figure],
+    environment: Mapping[str, Any],
+    sample: str | None = None,
+) -> str:
+    """The page as Markdown; nothing in it changes when the experiment is run again."""
+    shown = [table for table in tables if _is_shown(table, description.metrics[1:])]
+    parts = [
+        f"# {description.title}",
+        f"```\n{_command(description, place)}\n```",
+        description.shows,
+        *_claimed(description.paper),
+        f"**What was measured.** {' '.join(measured_lines(description, scale, experiment))}",
+        *(to_markdown(table).rstrip() for table in shown),
+        *(f"![{figure.title}]({figure.name}.png)\n\n{figure.title}." for figure in figures),
+        *([] if sample is None else [sample]),
+        f"**What differs.** {' '.join((*scale.differs, chosen_line(experiment)))}",
+        *_ran(place, environment, [t.name for t in tables if t.name in APART]),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def chosen_line(experiment: Experiment) -> str:
+    """By what the epochs of the runs were chosen."""
+    found = {str(run.evaluation["select"]) for run in experiment.runs.values()}
+    return f"{'; '.join(CHOSEN.get(each, each) for each in sorted(found))}, {BY_TEST}"
+
+
+def _is_shown(table: Table, apart: Sequence[str]) -> bool:
+    """Whether the page has a table: of several metrics it has the first; report.md has all."""
+    ends = tuple(f"-{metric.replace('_', '-')}" for metric in apart)
+    return table.name not in APART and not table.name.endswith(ends)
+
+
+def measured_lines(description: Description, scale: Scale, experiment: Experiment) -> list[str]:
+    """Sentences: how many runs, the baseline, the best arm, and what tests say of it."""
+    lines = [_counted(experiment)]
+    baseline = description.baseline
+    if baseline is None or baseline not in experiment.arms:
+        return lines
+    own = over_seeds(experiment, baseline, "accuracy", weighted=False)
+    lines.append(f"`{baseline}` is right for {measured('accuracy', own).text()} %.")
+    compared = without(experiment, uncompared(description, scale))
+    rows = compare(compared, "accuracy", baseline, unit=description.pairs)
+    rows = [row for row in rows if row.difference.values]
+    if not rows:
+        return lines
+    above = [row.arm for row in rows if (row.difference.mean or 0) > 0]
+    lines.append(f"{len(above)} of {len(rows)} other arms are above it in the mean.")
+    best = max(rows, key=lambda row: row.difference.mean or 0.0)
+    spread = measured("accuracy", best.difference).text()
+    lines.append(f"The best one, `{best.arm}`, differs by {spread} points.")
+    lines.append(_tested(best.holm["signflip"], best.smallest, best.difference.values))
+    return lines
+
+
+def _counted(experiment: Experiment) -> str:
+    seeds = {place.seed for place in experiment.runs}
+    folds = f" over {len(experiment.folds)} folds" if len(experiment.folds) > 1 else ""
+    missing = f"; {len(experiment.missing)} have no result" if experiment.missing else ""
+    return (
+        f"{len(experiment.runs)} runs of {len(experiment.arms)} arms{folds}, {len(seeds)}"
+        f" seed{'s' * (len(seeds) > 1)}{missing}."
+    )
+
+
+def _tested(p: float | None, smallest: float, pairs: int) -> str:
+    if p is None:
+        return "One pair tells nothing of chance."
+    return (
+        f"An exact sign-flip test of {pairs} pairs, corrected over arms by Holm, gives p ="
+        f" {p:.3g}; alone it could not give less than {smallest:.2g}."
+    )
+
+
+def _claimed(paper: Paper) -> list[str]:
+    head = f"**What was claimed.** {paper.claim} ({paper.title})."
+    if not paper.reported:
+        return [f"{head} Its numbers: {NOT_FOUND}."]
+    rows = [f"| {what} | {value} |" for what, value in paper.reported]
+    return [head, "\n".join([f"| {paper.source} | value |", "| --- | ---: |", *rows])]
+
+
+def _command(description: Description, place: Place) -> str:
+    words = ["training", "experiment", description.name, "--scale", place.scale]
+    return shlex.join([*words, "--seeds", str(len(place.seeds))])
+
+
+def _ran(place: Place, environment: Mapping[str, Any], apart: Sequence[str]) -> list[str]:
+    stores = [
+        f"| `{name}` | `{store.key[:12]}` | `{store.digest[:12]}` | {store.samples:,} |"
+        f" `{store.command}` |"
+        for name, store in place.built.stores.items()
+    ]
+    heading = ["| store | key | digest | samples | command |", "| --- | --- | --- | ---: | --- |"]
+    versions = ", ".join(f"{name} {number}" for name, number in environment["versions"].items())
+    files = [f"[{NAME}]({NAME})", "[ledger.jsonl](ledger.jsonl)", "[report.md](report.md)"]
+    files += [f"[{name}.csv]({name}.csv)" for name in apart]
+    return [
+        "**What ran.**",
+        "\n".join([*heading, *stores]),
+        f"{environment['processor']}, {environment['cores']} cores, device"
+        f" {environment['device']}; {versions}; commit {environment['code'] or 'unknown'}. More in"
+        f" {', '.join(files)}.",
+    ]

@@ -1,0 +1,56 @@
+"""The plan of an experiment at one scale, as a TOML file that `training repeat` reads."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from training.experiments.stores import SHOWN, Built
+from training.experiments.toml import to_toml
+
+NAME = "plan.toml"
+GPU = "cuda"
+
+
+def plan_text(
+    title: str,
+    plan: Mapping[str, Any],
+    data: Mapping[str, Any],
+    built: Built,
+    *,
+    folder: Path,
+    root: Path,
+    seeds: Sequence[int],
+    device: str,
+) -> str:
+    """The text of a plan that lies in a folder. data: of [data], beside the stores.
+
+    Paths are written relative to the folder, so that both can be moved together.
+    """
+    stores = {name: store.key[:SHOWN] for name, store in built.stores.items()}
+    more = {name: value for name, value in data.items() if value not in (None, {})}
+    placed = {"stores": stores, **more, "root": relative(root, folder)}
+    if built.folds is not None:
+        placed["folds"] = relative(built.folds, folder)
+    document = {**plan, "seeds": list(seeds), "data": placed, "arms": list(plan["arms"])}
+    document["defaults"] = on_device(plan.get("defaults", {}), device)
+    head = f"# {title}.\n# `training repeat {NAME} --out runs` in this folder goes on with it.\n"
+    return head + to_toml(document)
+
+
+def relative(path: Path, folder: Path) -> str:
+    """A path as seen from a folder, with / on every system."""
+    try:
+        return Path(os.path.relpath(path, folder)).as_posix()
+    except ValueError:  # another drive
+        return path.as_posix()
+
+
+def on_device(defaults: Mapping[str, Any], device: str) -> dict[str, Any]:
+    """Defaults of arms on a device; threads are of the CPU."""
+    config = {**defaults.get("config", {}), "device": device}
+    if device.startswith(GPU):
+        config.pop("threads", None)
+    return {**defaults, "config": config}

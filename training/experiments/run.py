@@ -1,0 +1,169 @@
+"""One experiment from raw data to its page; killed and called again, it goes on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from pi_cache import files
+from training.experiments.calls import caller
+from training.experiments.compared import only, uncompared, without
+from training.experiments.costs import cost_table
+from training.experiments.description import SMOKE, Description, Place, Scale
+from training.experiments.environment import environment
+from training.experiments.fits import fit_all, folder_of
+from training.experiments.measure import Measurer
+from training.experiments.needs import open_source
+from training.experiments.page import page_text
+from training.experiments.panel import draw_sample
+from training.experiments.plans import NAME, plan_text
+from training.experiments.stores import build_stores
+from training.reports.experiment import Experiment, read_experiment
+from training.reports.figures import Figure
+from training.reports.report import figures, replace, v_score_table, write_report
+from training.reports.table import Table
+from training.reports.tables import paired_table, tables
+from training.runs.plan import read_plan
+from training.runs.repeat import repeat
+from training.trained import read_trained
+
+PAGE = "page.md"
+LEDGER = "ledger.jsonl"
+ENVIRONMENT = "environment.json"
+CURVES = "robustness"
+"""The figure that has a line and not a panel of each arm."""
+FIRST = (1,)
+"""Levels of corruption at smoke scale."""
+Say = Callable[[str], None]
+
+
+def run_experiment(
+    description: Description,
+    scale: str,
+    *,
+    folder: Path,
+    root: Path,
+    data: Path | None = None,
+    seeds: Sequence[int] | None = None,
+    device: str = "cpu",
+    say: Say = print,
+    command: Sequence[str] | None = None,
+) -> Path:
+    """The page of an experiment, after all of its runs have ended.
+
+    folder: of the results, with all runs in `runs`. root: of the cache. data: of raw data, see
+    `needs.data_folder`. seeds: in place of the scale's own.
+    Raises DataNotFound, CommandFailed, what `repeat` and reports raise.
+    """
+    chosen = description.scales[scale]
+    folder, root = folder.absolute(), root.absolute()
+    call = caller(root, say)
+    source = open_source(chosen.needs, data, root, say)
+    files.make_directory(folder)
+    place = Place(
+        folder=folder,
+        root=root,
+        built=build_stores(chosen.needs, source, folder, call),
+        scale=scale,
+        seeds=tuple(seeds or chosen.plan["seeds"]),
+        device=device,
+        say=say,
+        call=call,
+    )
+    if chosen.plan["arms"]:
+        _write_plan(description, chosen, place)
+        repeat(read_plan(folder / NAME), place.runs, say=say, command=command)
+    if description.after is not None:
+        description.after(place, chosen)
+    return _report(description, chosen, place)
+
+
+def _write_plan(description: Description, scale: Scale, place: Place) -> None:
+    """Write the plan beside the runs, with what the step before it made."""
+    more: dict[str, Any] = {}
+    if scale.fits or scale.one_fold:
+        spec = place.data(scale)
+        more = {"fold": spec.fold, "arrays": fit_all(place, scale.fits, spec)}
+    text = plan_text(
+        f"{description.title}, scale {place.scale}",
+        scale.plan,
+        {**scale.data, **more},
+        place.built,
+        folder=place.folder,
+        root=place.root,
+        seeds=place.seeds,
+        device=place.device,
+    )
+    replace(place.folder / NAME, text.encode())
+
+
+def _report(description: Description, scale: Scale, place: Place) -> Path:
+    """Measure what is left to measure, and write tables, figures and the page."""
+    experiment = read_experiment(place.runs)
+    _corrupt(description, scale, place, experiment)
+    made = _tables(description, scale, place, experiment)
+    drawn = _figures(description, place, experiment)
+    write_report(place.folder, experiment, made, drawn)
+    found = environment(place.device)
+    text = page_text(
+        description,
+        place,
+        experiment,
+        scale=scale,
+        tables=made,
+        figures=drawn,
+        environment=found,
+        sample=draw_sample(place) if description.sample else None,
+    )
+    copied = place.runs / LEDGER
+    if files.exists(copied):
+        replace(place.folder / LEDGER, files.read_bytes(copied))
+    replace(place.folder / ENVIRONMENT, (json.dumps(found, indent=1) + "\n").encode())
+    replace(place.folder / PAGE, text.encode())
+    files.sweep(place.folder, older=0.0)  # what killed calls left
+    return place.folder / PAGE
+
+
+def _corrupt(description: Description, scale: Scale, place: Place, experiment: Experiment) -> None:
+    """Measure all runs under corruptions; at smoke scale under the first level of the first."""
+    small = place.scale == SMOKE
+    kinds = description.corrupt[:1] if small else description.corrupt
+    nets = {each.name: read_trained(folder_of(place, each)) for each in scale.fits}
+    with Measurer(
+        kinds,
+        nets if kinds else {},
+        place.call,
+        device=place.device,
+        say=place.say,
+        numbers=FIRST if small else None,
+    ) as measurer:
+        measurer.measure(experiment)
+
+
+def _tables(
+    description: Description, scale: Scale, place: Place, experiment: Experiment
+) -> list[Table]:
+    """Those of every experiment, and of this one. Tests compare what no arm learns from."""
+    metrics, baseline = description.metrics, description.baseline
+    made = list(tables(experiment, metrics=metrics))
+    if baseline is not None:
+        compared = without(experiment, uncompared(description, scale))
+        unit = description.pairs
+        made += [paired_table(compared, metric, baseline, unit) for metric in metrics]
+    if "embedding" in description.figures:
+        made.append(v_score_table(experiment))
+    made += [table(place, experiment) for table in description.tables]
+    threads = scale.plan.get("defaults", {}).get("config", {}).get("threads") or 1
+    made.append(cost_table(experiment, threads=threads, device=place.device))
+    return made
+
+
+def _figures(description: Description, place: Place, experiment: Experiment) -> list[Figure]:
+    drawn = description.figures
+    panels = [kind for kind in drawn if kind != CURVES]
+    shown = only(experiment, description.shown)
+    made = figures(shown, panels, root=place.root, say=place.say)
+    curves = [kind for kind in drawn if kind == CURVES]
+    return [*made, *figures(experiment, curves, metrics=("accuracy",), say=place.say)]

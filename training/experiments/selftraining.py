@@ -1,0 +1,62 @@
+"""Pseudo-labels and noisy students on windows, where most labels are hidden.
+
+Lee, ICML Workshops 2013; Xie et al., CVPR 2020, arXiv 1911.04252.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from training.experiments.chains import CHAINS, HIDDEN, ROUNDS, chain_table, run_chains
+from training.experiments.description import CPU, FULL, SMOKE, Description, Paper, Scale
+from training.experiments.windows import CONFIG, DIFFERS, images, placed, windows
+
+PEOPLE = {SMOKE: 1, CPU: 4, FULL: 4}
+STUDENT = {SMOKE: "resnet-8", CPU: "wrn-16-1", FULL: "wrn-16-1"}
+EPOCHS = {SMOKE: 2, CPU: 30, FULL: 200}
+
+PAPER = Paper(
+    title="Xie et al., CVPR 2020, arXiv 1911.04252",
+    claim="Students that learn from labels and from a teacher's pseudo-labels, with noise, are"
+    " above their teacher, and each is a better teacher of the next; without noise they gain less."
+    " That was ImageNet with 300 million further photographs, and nothing is comparable here",
+)
+
+
+def scale(name: str) -> Scale:
+    """What runs at a scale. The plan trains with every label, which bounds what can be gained."""
+    needs = windows(name, images(name), {}, people=PEOPLE[name])
+    config: dict[str, Any] = {**CONFIG[CPU if name == FULL else name], "epochs": EPOCHS[name]}
+    return Scale(
+        needs=replace(needs, counts=replace(needs.counts, folds=1)),
+        plan={
+            "seeds": [0, 1] if name == SMOKE else [0, 1, 2],
+            "defaults": {"view": "inputs", "model": STUDENT[name], "config": config},
+            "arms": [{"name": "all-labels"}],
+        },
+        data=placed(),
+        one_fold=True,
+        beside=len(CHAINS) * (1 - HIDDEN + ROUNDS),
+        differs=(
+            *DIFFERS[name],
+            "Labels of 90 % of the training windows are hidden; students are as large as their"
+            " teacher; noise is removal and shift of windows.",
+        ),
+    )
+
+
+SELF_TRAINING = Description(
+    name="self-training",
+    title="Pseudo-labels and noisy students",
+    shows="A teacher with a tenth of the labels, students of its pseudo-labels with and without"
+    " noise over two rounds, and a network with all labels.",
+    paper=PAPER,
+    scales={name: scale(name) for name in (SMOKE, CPU, FULL)},
+    baseline=f"{CHAINS[0]}-0",
+    metrics=("accuracy", "f1_macro"),
+    figures=("confusion",),
+    bounds=("all-labels", f"{CHAINS[1]}-0"),
+    after=run_chains,
+    tables=(chain_table,),
+)
