@@ -105,7 +105,7 @@ NOT_COMPARED = {f.name for f in fields(ImageSpec)} - {"precision"} | {
     "engine", "min_persistence", "image_precision",
 }  # fmt: skip
 """Options of a build that say nothing to a comparison: it takes every engine, and draws nothing."""
-MISUSE, INTERRUPTED = 2, 130
+engines.params = [option for option in engines.params if option.name not in NOT_COMPARED]
 
 
 def _refuse_given(context: click.Context, *, but: str) -> None:
