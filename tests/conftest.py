@@ -24,6 +24,21 @@ settings.register_profile("here", deadline=None)
 settings.load_profile("here")
 
 
+FIRST = ("pipeline", "cluster", "faults")
+"""Folders that come first: what the first one compiles serves all, and the longest tests are not
+left to one process at the end."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests in the order of FIRST, then as they were collected."""
+
+    def place(item: pytest.Item) -> int:
+        folder = item.path.parent.name
+        return FIRST.index(folder) if folder in FIRST else len(FIRST)
+
+    items.sort(key=place)
+
+
 @pytest.fixture
 def rng() -> np.random.Generator:
     """Random numbers, the same in every run."""

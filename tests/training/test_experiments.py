@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
+import random
 import re
 import subprocess
 import sys
+import tarfile
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,17 +26,20 @@ pytest.importorskip("sklearn")
 pytest.importorskip("matplotlib")
 pytest.importorskip("numba")
 
-from pi_cache.errors import AlreadyPublished, InvalidSpec  # noqa: E402
+from pi_cache.errors import AlreadyPublished, InvalidSpec, SourceError  # noqa: E402
 from tests.shared import shared_data  # noqa: E402
+from tests.training.report_case import make_experiment  # noqa: E402
 from training.cli import main  # noqa: E402
 from training.commands.group import cli  # noqa: E402
-from training.experiments.calls import CommandFailed, caller  # noqa: E402
+from training.experiments.calls import MODULES, CommandFailed, caller  # noqa: E402
 from training.experiments.catalogue import EXPERIMENTS  # noqa: E402
 from training.experiments.compared import teachers_of  # noqa: E402
-from training.experiments.description import NOT_FOUND, SCALES, SMOKE  # noqa: E402
+from training.experiments.costs import cost_table  # noqa: E402
+from training.experiments.description import CPU, NOT_FOUND, SCALES, SMOKE  # noqa: E402
 from training.experiments.environment import environment  # noqa: E402
 from training.experiments.estimate import Clock, estimate, network_of, recorded  # noqa: E402
 from training.experiments.needs import DataNotFound, open_source  # noqa: E402
+from training.experiments.page import claimed_lines, networks_line  # noqa: E402
 from training.experiments.plans import plan_text  # noqa: E402
 from training.experiments.run import run_experiment  # noqa: E402
 from training.experiments.stores import Built, Store  # noqa: E402
@@ -123,6 +129,24 @@ def test_an_experiment_from_archives_to_its_page(
         again = smoke(name, tmp_path, root, data)
         assert results(tmp_path) == before
         assert not any("epoch 1 of" in line for line in again), "nothing was trained again"
+        refuse_other_settings(tmp_path, root, data)
+        assert results(tmp_path) == before, "a refusal changes nothing"
+        smoke(name, tmp_path, root, data, seeds=[0])
+        assert "--seeds 2" in (tmp_path / "page.md").read_text(encoding="utf-8")
+
+
+def refuse_other_settings(folder: Path, root: Path, data: Path) -> None:
+    """Ask for another scale, and for another learning rate, where self-training has results."""
+    description = EXPERIMENTS["self-training"]
+    given: dict[str, Any] = {"folder": folder, "root": root, "data": data, "say": lambda _: None}
+    with pytest.raises(AlreadyPublished, match=r"is the plan of 'Pseudo-labels .*scale smoke'"):
+        run_experiment(description, CPU, **given)
+    chosen = description.scales[SMOKE]
+    defaults = chosen.plan["defaults"]
+    slower = {**defaults, "config": {**defaults["config"], "learning_rate": 0.01}}
+    other = replace(chosen, plan={**chosen.plan, "defaults": slower})
+    with pytest.raises(AlreadyPublished, match=r"are not those of the plan"):
+        run_experiment(replace(description, scales={SMOKE: other}), SMOKE, **given)
 
 
 @pytest.mark.parametrize("scale", SCALES)
@@ -151,6 +175,8 @@ def test_every_plan_is_one(name: str, scale: str, tmp_path: Path) -> None:
     names = {arm.name for arm in plan.arms}
     assert set(description.shown) <= names
     assert description.baseline in {*names, "pseudo-label-0"}
+    claimed = {name for pair in description.claims for name in pair}
+    assert claimed and (claimed <= names or description.after is not None)
     for arm in chosen.plan["arms"]:
         network_of({**chosen.plan["defaults"], **arm}, chosen.needs)
     assert chosen.differs
@@ -191,6 +217,108 @@ def test_the_release_is_taken_at_full_scale(tmp_path: Path) -> None:
     needs = EXPERIMENTS["tgd"].scales["full"].needs
     source = open_source(needs, tmp_path, tmp_path, print)
     assert source == f"cifar10:{tmp_path / 'cifar-10-batches-bin'}"
+
+
+def archive_of(folder: Path, names: Sequence[str]) -> Path:
+    """An archive of files of noise, where experiments look for photographs."""
+    path = folder / "cifar10_jpeg" / "some.tar.xz"
+    path.parent.mkdir()
+    with tarfile.open(path, "w:xz") as archive:
+        for name in names:
+            member = tarfile.TarInfo(name)
+            member.size = 5_120  # ends with a block, as a torn archive may
+            archive.addfile(member, io.BytesIO(random.Random(name).randbytes(member.size)))
+    return path
+
+
+def test_an_archive_is_unpacked_whole(tmp_path: Path) -> None:
+    names = [f"cifar10/train/cat/{number:04d}.jpg" for number in range(4)]
+    archive, root = archive_of(tmp_path, names), tmp_path / "cache"
+    needs, whole = EXPERIMENTS["tgd"].scales[CPU].needs, archive.read_bytes()
+    for size in (0, 40, len(whole) // 2, len(whole) * 3 // 4):
+        archive.write_bytes(whole[:size])
+        with pytest.raises(SourceError, match=r"some.tar.xz cannot be unpacked .* get it anew"):
+            open_source(needs, tmp_path, root, print)
+        assert not [path for path in root.rglob("*") if path.is_file()]
+    archive.write_bytes(whole)
+    for name in names[:1]:  # another experiment that unpacks it as well
+        (root / "unpacked" / needs.name / name).parent.mkdir(parents=True)
+        (root / "unpacked" / needs.name / name).write_bytes(b"")
+    source = Path(open_source(needs, tmp_path, root, print).partition(":")[2])
+    assert [path.stat().st_size for path in source.rglob("*.jpg")] == [5_120] * 4
+
+
+def test_an_archive_of_something_else(tmp_path: Path) -> None:
+    archive_of(tmp_path, ["notes.txt"])
+    with pytest.raises(DataNotFound, match=r"some.tar.xz holds nothing that this experiment reads"):
+        open_source(EXPERIMENTS["tgd"].scales[SMOKE].needs, tmp_path, tmp_path / "cache", print)
+
+
+def test_a_device_that_is_not_there_is_refused_first(tmp_path: Path) -> None:
+    with pytest.raises(InvalidSpec, match=r"nothing can be trained on device 'cuda:99' here"):
+        run_experiment(
+            EXPERIMENTS["tgd"], "full", folder=tmp_path / "o", root=tmp_path / "c", device="cuda:99"
+        )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_results_that_lack_a_run_are_no_estimate(tmp_path: Path) -> None:
+    runs = make_experiment(tmp_path / "runs", folds={"S1": 40})
+    assert recorded(tmp_path) == 3 * (10 + 11 + 12)
+    (runs / "kd" / "S1" / "seed-1" / "evaluation-test.json").unlink()
+    assert recorded(tmp_path) is None
+
+
+def test_the_page_compares_what_the_claim_is_about(tmp_path: Path) -> None:
+    found = read_experiment(make_experiment(tmp_path))
+    description = replace(EXPERIMENTS["tpkd"], claims=(("tgd", "kd"), ("tgd", "nobody")))
+    line, tests = claimed_lines(description, found)
+    assert tests == "Each p is that of its own sign-flip test."
+    own, other = (found.values(arm, "accuracy").values() for arm in ("tgd", "kd"))
+    mean = 100 * sum(a - b for a, b in zip(own, other, strict=True)) / len(own)
+    assert f"`tgd` minus `kd` is {mean:.2f}" in line and ", p = " in line
+    assert "nobody" not in line
+    one = read_experiment(make_experiment(tmp_path / "one", folds={"S1": 40}, seeds=[0]))
+    assert ", p = " not in "".join(claimed_lines(description, one))
+
+
+def test_the_page_names_networks() -> None:
+    scale = EXPERIMENTS["tpkd"].scales[CPU]
+    assert networks_line(scale) == ("Networks: `signal-teacher` is wrn-16-3, all others wrn-16-1.")
+    assert networks_line(EXPERIMENTS["densenet"].scales[CPU]) == "All networks are densenet-40-12."
+
+
+def test_costs_are_of_cores_and_of_a_gpu(tmp_path: Path) -> None:
+    found = read_experiment(make_experiment(tmp_path, arms={"kd": 1.0}, folds={"S1": 40}))
+    assert cost_table(found, threads=4, device="cpu").rows[0][1:4] == (3, "0.037", "0.000")
+    assert cost_table(found, threads=4, device="cuda").rows[0][1:4] == (3, "0.009", "0.009")
+
+
+WAITS = """
+import pathlib, sys, time
+print("one", file=sys.stderr, flush=True)
+for _ in range(500):
+    if pathlib.Path("heard").exists():
+        print("{}")
+        sys.exit(0)
+    time.sleep(0.02)
+sys.exit(3)
+"""
+
+
+def test_what_a_command_says_is_said_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "command_that_waits.py").write_text(WAITS)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setitem(MODULES, "pipeline", "command_that_waits")
+
+    def say(text: str) -> None:
+        if text == "  one":
+            (tmp_path / "heard").touch()
+
+    assert caller(tmp_path, say)("pipeline", "build-pis") == {}
 
 
 def test_a_command_that_fails_says_which(tmp_path: Path) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,6 +19,7 @@ from tests.training.runs_case import data, trained  # noqa: E402
 from training.augment.corruptions import Corruption  # noqa: E402
 from training.evaluation.evaluate import evaluate, write_evaluation  # noqa: E402
 from training.evaluation.predict import predict  # noqa: E402
+from training.experiments import corrupted  # noqa: E402
 from training.experiments.calls import caller  # noqa: E402
 from training.experiments.corrupted import Corrupted, corrupted_inputs  # noqa: E402
 from training.experiments.measure import Measurer  # noqa: E402
@@ -79,6 +82,20 @@ def test_noise_is_that_of_a_network_of_raw_samples(
     assert not torch.equal(noisy["pi"], task.test.batch(slice(None))["pi"])
     given = corrupted_inputs(task.test, NOISY, seed=0)
     assert np.array_equal(given, noisy["inputs"].numpy())
+
+
+def test_a_pi_net_is_asked_where_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Any] = []
+
+    def predicted(net: Any, side: Any, *, device: Any) -> list[Any]:
+        asked.append(device)
+        return [(torch.zeros(2, 1, 4, 4), {})]
+
+    monkeypatch.setattr(corrupted, "predicted", predicted)
+    net: Any = SimpleNamespace(network=torch.nn.Linear(1, 1, device="meta"))
+    side: Any = SimpleNamespace(ids=np.array(["a", "b"], dtype=object))
+    assert corrupted._given(net, side).ids.tolist() == ["a", "b"]
+    assert asked == [torch.device("meta")]
 
 
 def test_every_run_is_measured_and_once(store: Path, tmp_path: Path) -> None:

@@ -361,6 +361,10 @@ REFUSED: dict[str, tuple[Callable[[], object], str]] = {
         lambda: amd.amd_local(made(2, 3, 4, 1), made(2, 3, 4, 1), reduction="batch_mean"),
         "cannot be cut in 2 along an axis; take a smaller grid",
     ),
+    "scores": (
+        lambda: amd.amd_global(made(2, 3, 4), made(2, 3, 4), reduction="batch_mean", scores=["a"]),
+        "scores must be some of angular, positive, negative",
+    ),
     "no teachers": (lambda: teachers.entropy_weights([]), "one teacher at least"),
     "no teacher": (lambda: teachers.equal_weights(0), "one teacher at least"),
     "weights of samples": (

@@ -73,10 +73,11 @@ def scale(name: str) -> Scale:
         data=placed(limit),
         differs=(
             *DIFFERS[name],
-            *([fewer(LIMIT[CPU] or 0, EPOCHS)] if name == CPU else []),
-            "Sizes of augmentations were NOT FOUND: removal up to 20 %, shift up to 10 % of a"
-            " window, noise of 0.2 of its deviation. A teacher is shown the student's batch,"
-            " augmented or not. An early-stopped teacher is its best epoch on validation data.",
+            *fewer(name, limit, EPOCHS),
+            "Sizes of augmentations were NOT FOUND: removal up to 20 % of a window, to the lowest"
+            " value of the scale, shift up to 10 %, noise of 0.2 of its deviation. A teacher is"
+            " shown the student's batch, augmented or not. An early-stopped teacher is its best"
+            " epoch on validation data.",
         ),
     )
 
@@ -89,6 +90,13 @@ AUGMENTATION = Description(
     paper=PAPER,
     scales={name: scale(name) for name in (SMOKE, CPU, FULL)},
     pairs="folds",
+    claims=(
+        ("eskd", "full-kd"),
+        ("mix1-student", "eskd"),
+        ("mix2-student", "eskd"),
+        ("mix1-student", "mix1-both"),
+        ("mix2-student", "mix2-both"),
+    ),
     metrics=("accuracy", "f1_macro"),
     figures=("confusion",),
     shown=("teacher", "student", "eskd", "full-kd", "mix1-student", "mix1-both"),

@@ -7,7 +7,8 @@ import os
 import shlex
 import subprocess
 import sys
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,31 +31,35 @@ def caller(root: Path, say: Say) -> Caller:
         texts = [str(word) for word in words]
         say(f"$ {shlex.join([name, *texts])}")
         environment = {**os.environ, "PI_CACHE": str(root)}
-        done = subprocess.run(
-            [sys.executable, "-m", MODULES[name], *texts, "--json"],
-            capture_output=True,
-            text=True,
-            env=environment,
-        )
-        for line in done.stderr.splitlines():
-            say(f"  {line}")
-        return _answer(name, texts, done)
+        command = [sys.executable, "-m", MODULES[name], *texts, "--json"]
+        told = []
+        with tempfile.TemporaryFile("w+", encoding="utf-8") as printed:
+            with subprocess.Popen(
+                command, stdout=printed, stderr=subprocess.PIPE, text=True, env=environment
+            ) as process:
+                for line in process.stderr or ():  # at once: a build takes minutes
+                    told.append(line.rstrip())
+                    say(f"  {told[-1]}")
+            printed.seek(0)
+            return _answer(name, texts, process.returncode, printed.read(), told)
 
     return call
 
 
-def _answer(name: str, words: list[str], done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
+def _answer(
+    name: str, words: list[str], code: int, printed: str, told: Sequence[str]
+) -> dict[str, Any]:
     """What a command printed. Raises CommandFailed, BuilderNotInstalled."""
-    if "No module named" in done.stderr and not done.stdout:
+    if any("No module named" in line for line in told) and not printed:
         raise BuilderNotInstalled(
             "the stores of an experiment are built by the pipeline; install it with"
             " pip install 'pi-cache[pipeline]'"
         )
-    if done.returncode:
-        last = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
+    if code:
+        last = ([line for line in told if line] or ["it said nothing"])[-1]
         raise CommandFailed(
-            f"{shlex.join([name, *words])} ended with {done.returncode}: {last}; run it alone to"
+            f"{shlex.join([name, *words])} ended with {code}: {last}; run it alone to"
             " see all of it, and then the experiment again, which goes on"
         )
-    found: dict[str, Any] = json.loads(done.stdout)
+    found: dict[str, Any] = json.loads(printed)
     return found

@@ -110,5 +110,6 @@ def corrupted_inputs(
 
 def _given(net: Trained, side: JoinedDataset) -> Arrays:
     """The images that a PI-Net gives for samples, as `write_predictions` would store them."""
-    images = [found.half().cpu().numpy() for found, _ in predicted(net, side)]
+    device = next(net.network.parameters()).device
+    images = [found.half().cpu().numpy() for found, _ in predicted(net, side, device=device)]
     return Arrays(side.ids.astype(str), {"images": np.concatenate(images)})

@@ -21,7 +21,7 @@ def cost_table(experiment: Experiment, *, threads: int, device: str) -> Table:
             (
                 arm,
                 len(results),
-                f"{0.0 if gpu else hours * threads:.3f}",
+                f"{hours * (1 if gpu else threads):.3f}",
                 f"{hours if gpu else 0.0:.3f}",
                 Measured(rates, 1.0, 0),
             )
@@ -32,7 +32,7 @@ def cost_table(experiment: Experiment, *, threads: int, device: str) -> Table:
         columns=("arm", "runs", "core-hours", "GPU-hours", "samples/s"),
         rows=tuple(rows),
         notes=(
-            "Training with validation, without what is measured afterwards; core-hours are seconds"
-            " times threads. Teachers are arms of their own.",
+            "Training alone, without validation and tests; core-hours are seconds times threads,"
+            " and one core beside a GPU. Teachers are arms of their own.",
         ),
     )

@@ -91,7 +91,8 @@ class Description:
     tests, `runs` or `folds`. corrupt: kinds of corruption that every run is measured under.
     figures: of `reports.report.FIGURES`; shown: arms with a panel in them, all where none are
     named; sample: whether the pipeline draws a sample. bounds: arms that are compared with none,
-    such as a network with all labels. after: a step behind the plan. tables: what only this
+    such as a network with all labels. claims: pairs of arms, the first of which is said to be the
+    better one, or asked to be. after: a step behind the plan. tables: what only this
     experiment measures.
     """
 
@@ -108,5 +109,6 @@ class Description:
     shown: tuple[str, ...] = ()
     sample: bool = False
     bounds: tuple[str, ...] = ()
+    claims: tuple[tuple[str, str], ...] = ()
     after: After | None = None
     tables: tuple[Callable[[Place, Runs], Table], ...] = ()

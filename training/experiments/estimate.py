@@ -163,9 +163,11 @@ def level_count(description: Description, scale: Scale) -> int:
 
 
 def recorded(folder: Path) -> float | None:
-    """Seconds that the runs of a results folder took, None where there are none."""
+    """Seconds that the runs of a results folder took, None unless all of them have ended."""
     try:
         found = read_experiment(folder / "runs")
     except (PiCacheError, OSError):
+        return None
+    if found.missing:
         return None
     return sum(float(run.result.get("seconds", 0)) for run in found.runs.values())

@@ -5,19 +5,24 @@ Archives are unpacked once below the cache root; at a small scale only some of t
 
 from __future__ import annotations
 
+import lzma
 import os
 import re
 import tarfile
+import tempfile
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from pi_cache import files
-from pi_cache.errors import PiCacheError
+from pi_cache.errors import PiCacheError, SourceError
 
 SHARED = "PI_SHARED_DATA"
 BESIDE = Path("..") / "shared" / "data"
 UNPACKED = "unpacked"
+BROKEN = (tarfile.TarError, EOFError, lzma.LZMAError, zlib.error)
+"""What reading an archive raises that ends too early, or is none."""
 Say = Callable[[str], None]
 
 
@@ -76,7 +81,10 @@ def data_folder(given: Path | None) -> Path:
 
 
 def open_source(needs: Needs, data: Path | None, root: Path, say: Say) -> str:
-    """The source of the pipeline, unpacked where it is an archive. Raises DataNotFound."""
+    """The source of the pipeline, unpacked where it is an archive.
+
+    Raises DataNotFound, SourceError for an archive that is damaged.
+    """
     folder = data_folder(data)
     if needs.whole is not None and files.is_folder(folder / needs.whole[0]):
         return needs.whole[1].format(path=folder / needs.whole[0])
@@ -93,14 +101,39 @@ def open_source(needs: Needs, data: Path | None, root: Path, say: Say) -> str:
 
 
 def _unpack(archive: Path, folder: Path, keep: re.Pattern[str], say: Say) -> None:
-    """Put the members whose name matches below a folder; what was unpacked once stays."""
+    """Put the members whose name matches below a folder; what was unpacked once stays.
+
+    Each appears there whole, as another experiment may read the folder already.
+    """
     done = folder / f".{archive.name}.done"
     if files.exists(done):
         return
     say(f"unpacking {archive.name} to {folder}")
     files.make_directory(folder)
-    with tarfile.open(archive, "r|*") as members:
-        for member in members:
-            if member.isfile() and keep.fullmatch(member.name):
-                members.extract(member, folder, filter="data")
+    with tempfile.TemporaryDirectory(prefix=".unpacking-", dir=folder) as aside:
+        _extract(archive, Path(aside), keep)
+        found = list(files.tree(Path(aside)))
+        for path in found:
+            place = folder / path.relative_to(aside)
+            files.make_directory(place.parent)
+            path.replace(place)
+    if not found:
+        raise DataNotFound(
+            f"{archive} holds nothing that this experiment reads; docs/experiments.md says what"
+            " lies in it"
+        )
     files.publish(done, b"", temporary=folder)
+
+
+def _extract(archive: Path, folder: Path, keep: re.Pattern[str]) -> None:
+    """Extract the members whose name matches. Not as a stream, which may end early unnoticed."""
+    try:
+        with tarfile.open(archive, "r:*") as members:
+            for member in members:
+                if member.isfile() and keep.fullmatch(member.name):
+                    members.extract(member, folder, filter="data")
+    except BROKEN as error:
+        said = (str(error).splitlines() or ["it ends too early"])[0]
+        raise SourceError(
+            f"{archive} cannot be unpacked ({said}); it is damaged, or no archive: get it anew"
+        ) from error

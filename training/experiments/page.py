@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from training.experiments.compared import uncompared, without
+from training.experiments.compared import only, teachers_of, uncompared, without
 from training.experiments.description import NOT_FOUND, Description, Paper, Place, Scale
 from training.experiments.plans import NAME
 from training.reports.experiment import Experiment
@@ -26,6 +26,7 @@ BY_TEST = (
     " epoch on test data; there is no such column here, as the loop is given no test samples to"
     " choose by."
 )
+ONE_TEACHER = "A teacher has one seed, whose chance is in no spread and no p."
 APART = ("times", "costs", "exact-times")
 """Tables that no two runs have alike; the page links to them."""
 
@@ -45,17 +46,35 @@ def page_text(
     shown = [table for table in tables if _is_shown(table, description.metrics[1:])]
     parts = [
         f"# {description.title}",
-        f"```\n{_command(description, place)}\n```",
+        f"```\n{_command(description, place, experiment)}\n```",
         description.shows,
         *_claimed(description.paper),
         f"**What was measured.** {' '.join(measured_lines(description, scale, experiment))}",
         *(to_markdown(table).rstrip() for table in shown),
         *(f"![{figure.title}]({figure.name}.png)\n\n{figure.title}." for figure in figures),
         *([] if sample is None else [sample]),
-        f"**What differs.** {' '.join((*scale.differs, chosen_line(experiment)))}",
+        f"**What differs.** {' '.join(differing_lines(scale, experiment))}",
         *_ran(place, environment, [t.name for t in tables if t.name in APART]),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def differing_lines(scale: Scale, experiment: Experiment) -> list[str]:
+    """Sentences: what differs from the paper, which networks, by what epochs were chosen."""
+    taught = [ONE_TEACHER] if teachers_of(scale) else []
+    return [*scale.differs, networks_line(scale), *taught, chosen_line(experiment)]
+
+
+def networks_line(scale: Scale) -> str:
+    """Which networks the arms of a plan are."""
+    usual = scale.plan["defaults"]["model"]
+    models = {arm["name"]: arm.get("model", usual) for arm in scale.plan["arms"]}
+    others = [f"`{name}` is {model}" for name, model in models.items() if model != usual]
+    return (
+        f"Networks: {', '.join([*others, f'all others {usual}'])}."
+        if others
+        else (f"All networks are {usual}.")
+    )
 
 
 def chosen_line(experiment: Experiment) -> str:
@@ -89,7 +108,27 @@ def measured_lines(description: Description, scale: Scale, experiment: Experimen
     spread = measured("accuracy", best.difference).text()
     lines.append(f"The best one, `{best.arm}`, differs by {spread} points.")
     lines.append(_tested(best.holm["signflip"], best.smallest, best.difference.values))
-    return lines
+    return [*lines, *claimed_lines(description, experiment)]
+
+
+def claimed_lines(description: Description, experiment: Experiment) -> list[str]:
+    """A sentence on the pairs of arms that the claim is about."""
+    there = [pair for pair in description.claims if set(pair) <= set(experiment.arms)]
+    if not there:
+        return []
+    said = "; ".join(_compared(description, experiment, *pair) for pair in there)
+    lines = [f"Of the claim, by accuracy: {said}."]
+    return [*lines, "Each p is that of its own sign-flip test."] if ", p = " in said else lines
+
+
+def _compared(description: Description, experiment: Experiment, arm: str, other: str) -> str:
+    """How an arm differs from another one, whose difference alone is tested."""
+    two = only(experiment, (arm, other))
+    [row] = compare(two, "accuracy", other, unit=description.pairs)
+    p = row.p["signflip"]
+    tested = "" if p is None else f", p = {p:.2g}"
+    shown = measured("accuracy", row.difference).text()
+    return f"`{arm}` minus `{other}` is {shown} points{tested}"
 
 
 def _counted(experiment: Experiment) -> str:
@@ -119,9 +158,11 @@ def _claimed(paper: Paper) -> list[str]:
     return [head, "\n".join([f"| {paper.source} | value |", "| --- | ---: |", *rows])]
 
 
-def _command(description: Description, place: Place) -> str:
+def _command(description: Description, place: Place, experiment: Experiment) -> str:
+    """What gives these results: with as many seeds as there are, of earlier calls too."""
+    seeds = max(len(place.seeds), *(1 + run.seed for run in experiment.runs))
     words = ["training", "experiment", description.name, "--scale", place.scale]
-    return shlex.join([*words, "--seeds", str(len(place.seeds))])
+    return shlex.join([*words, "--seeds", str(seeds)])
 
 
 def _ran(place: Place, environment: Mapping[str, Any], apart: Sequence[str]) -> list[str]:

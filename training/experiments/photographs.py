@@ -34,8 +34,8 @@ DIFFERS: Mapping[str, tuple[str, ...]] = {
     SMOKE: ("This scale shows that all of it runs, and its numbers mean nothing.", JPEG),
     CPU: (JPEG, "Weights of terms are the paper's, and were chosen for its schedule."),
     FULL: (
-        "The paper's schedule; 1,000 training images choose the epoch. Without cifar-10-batches-bin"
-        " in the data, photographs are JPEG copies of CIFAR-10.",
+        "1,000 training images are held out for validation. Without cifar-10-batches-bin in the"
+        " data, photographs are JPEG copies of CIFAR-10, with 5,000 test images.",
     ),
 }
 
@@ -91,6 +91,11 @@ def placed(
     return found if limit is None else {"limit": limit, **found}
 
 
-def shorter(limit: int, epochs: int) -> str:
-    """The sentence on how a run at cpu scale differs from the paper's."""
-    return f"{limit:,} training images instead of 50,000, and {epochs} epochs instead of 200."
+def shorter(scale: str, limit: int | None, epochs: int, *, paper: int = 200) -> tuple[str, ...]:
+    """The sentence on how long runs of a scale are. paper: epochs of its own."""
+    if scale == CPU:
+        return (
+            f"{limit or WHOLE[0]:,} training images instead of 50,000, {WHOLE[1]:,} test images"
+            f" instead of 10,000, and {epochs} epochs instead of {paper}.",
+        )
+    return ("The schedule is the paper's.",) if scale == FULL else ()

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from pi_cache import files
+from pi_cache.errors import AlreadyPublished
 from training.experiments.stores import SHOWN, Built
 from training.experiments.toml import to_toml
 
@@ -36,8 +38,20 @@ def plan_text(
         placed["folds"] = relative(built.folds, folder)
     document = {**plan, "seeds": list(seeds), "data": placed, "arms": list(plan["arms"])}
     document["defaults"] = on_device(plan.get("defaults", {}), device)
-    head = f"# {title}.\n# `training repeat {NAME} --out runs` in this folder goes on with it.\n"
-    return head + to_toml(document)
+    goes_on = f"# `training repeat {NAME} --out runs` in this folder goes on with it."
+    return f"{_heading(title)}\n{goes_on}\n{to_toml(document)}"
+
+
+def check_heading(file: Path, title: str) -> None:
+    """Raise AlreadyPublished where a file is the plan of another experiment, or scale."""
+    if files.exists(file):
+        there = files.read_bytes(file).decode("utf-8", "replace").partition("\n")[0]
+        if there != _heading(title):
+            raise AlreadyPublished(f"{file} is the plan of {there.strip('# .')!r}", (file,))
+
+
+def _heading(title: str) -> str:
+    return f"# {title}."
 
 
 def relative(path: Path, folder: Path) -> str:

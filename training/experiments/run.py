@@ -7,7 +7,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from pi_cache import files
+from pi_cache.errors import AlreadyPublished
+from training.devices import refusing
 from training.experiments.calls import caller
 from training.experiments.compared import only, uncompared, without
 from training.experiments.costs import cost_table
@@ -18,7 +22,7 @@ from training.experiments.measure import Measurer
 from training.experiments.needs import open_source
 from training.experiments.page import page_text
 from training.experiments.panel import draw_sample
-from training.experiments.plans import NAME, plan_text
+from training.experiments.plans import NAME, check_heading, plan_text
 from training.experiments.stores import build_stores
 from training.reports.experiment import Experiment, read_experiment
 from training.reports.figures import Figure
@@ -55,10 +59,15 @@ def run_experiment(
 
     folder: of the results, with all runs in `runs`. root: of the cache. data: of raw data, see
     `needs.data_folder`. seeds: in place of the scale's own.
-    Raises DataNotFound, CommandFailed, what `repeat` and reports raise.
+    Raises InvalidSpec for a device that is not there and AlreadyPublished for a folder of another
+    experiment, both before anything is written; DataNotFound, CommandFailed, what `repeat` and
+    reports raise.
     """
     chosen = description.scales[scale]
     folder, root = folder.absolute(), root.absolute()
+    check_heading(folder / NAME, _title(description, scale))
+    with refusing(f"nothing can be trained on device {device!r} here"):
+        torch.zeros(1, device=device).item()
     call = caller(root, say)
     source = open_source(chosen.needs, data, root, say)
     files.make_directory(folder)
@@ -73,21 +82,24 @@ def run_experiment(
         call=call,
     )
     if chosen.plan["arms"]:
-        _write_plan(description, chosen, place)
-        repeat(read_plan(folder / NAME), place.runs, say=say, command=command)
+        _repeat(_plan(description, chosen, place), place, command)
     if description.after is not None:
         description.after(place, chosen)
     return _report(description, chosen, place)
 
 
-def _write_plan(description: Description, scale: Scale, place: Place) -> None:
-    """Write the plan beside the runs, with what the step before it made."""
+def _title(description: Description, scale: str) -> str:
+    return f"{description.title}, scale {scale}"
+
+
+def _plan(description: Description, scale: Scale, place: Place) -> bytes:
+    """The file of the plan, with what the step before it made."""
     more: dict[str, Any] = {}
     if scale.fits or scale.one_fold:
         spec = place.data(scale)
         more = {"fold": spec.fold, "arrays": fit_all(place, scale.fits, spec)}
     text = plan_text(
-        f"{description.title}, scale {place.scale}",
+        _title(description, place.scale),
         scale.plan,
         {**scale.data, **more},
         place.built,
@@ -96,7 +108,19 @@ def _write_plan(description: Description, scale: Scale, place: Place) -> None:
         seeds=place.seeds,
         device=place.device,
     )
-    replace(place.folder / NAME, text.encode())
+    return text.encode()
+
+
+def _repeat(plan: bytes, place: Place, command: Sequence[str] | None) -> None:
+    """Make all runs of a plan, which lies beside them; one that is refused changes nothing."""
+    file = place.folder / NAME
+    before = files.read_bytes(file) if files.exists(file) else plan
+    replace(file, plan)
+    try:
+        repeat(read_plan(file), place.runs, say=place.say, command=command)
+    except AlreadyPublished:
+        replace(file, before)
+        raise
 
 
 def _report(description: Description, scale: Scale, place: Place) -> Path:
@@ -155,7 +179,8 @@ def _tables(
     if "embedding" in description.figures:
         made.append(v_score_table(experiment))
     made += [table(place, experiment) for table in description.tables]
-    threads = scale.plan.get("defaults", {}).get("config", {}).get("threads") or 1
+    config = scale.plan.get("defaults", {}).get("config", {})
+    threads = config.get("threads") or torch.get_num_threads()
     made.append(cost_table(experiment, threads=threads, device=place.device))
     return made
 

@@ -41,7 +41,7 @@ def scale(name: str) -> Scale:
         differs=(
             *DIFFERS[name],
             "Labels of 90 % of the training windows are hidden; students are as large as their"
-            " teacher; noise is removal and shift of windows.",
+            " teacher; noise is removal and shift of windows, the first teacher's too.",
         ),
     )
 
@@ -56,6 +56,11 @@ SELF_TRAINING = Description(
     baseline=f"{CHAINS[0]}-0",
     metrics=("accuracy", "f1_macro"),
     figures=("confusion",),
+    claims=(
+        ("pseudo-label-1", "pseudo-label-0"),
+        *((f"{name}-{k}", f"{name}-{k - 1}") for name in CHAINS[1:] for k in range(1, ROUNDS + 1)),
+        ("noisy-student-2", "pseudo-label-2"),
+    ),
     bounds=("all-labels", f"{CHAINS[1]}-0"),
     after=run_chains,
     tables=(chain_table,),

@@ -71,7 +71,7 @@ def scale(name: str) -> Scale:
             "arms": made,
         },
         data=placed(name, limit),
-        differs=(*DIFFERS[name], *([shorter(LIMIT[CPU] or 0, 10)] if name == CPU else [])),
+        differs=(*DIFFERS[name], *shorter(name, limit, CONFIG[CPU]["epochs"])),
     )  # fmt: skip
 
 
@@ -82,6 +82,12 @@ TGD = Description(
     " alone, and the student trained twice; accuracy, calibration, noise.",
     paper=PAPER,
     scales={name: scale(name) for name in (SMOKE, CPU, FULL)},
+    claims=(
+        ("tgd-annealed", "kd-image"),
+        ("tgd-annealed", "student-twice"),
+        ("tgd", "kd-image"),
+        ("tgd", "student"),
+    ),
     corrupt=("noise",),
     sample=True,
     figures=("reliability", "robustness", "embedding"),

@@ -30,10 +30,12 @@ CONFIG: Mapping[str, Mapping[str, Any]] = {
 }
 DIFFERS: Mapping[str, tuple[str, ...]] = {
     SMOKE: ("This scale shows that all of it runs, and its numbers mean nothing.",),
-    CPU: ("Windows of 3 s of SisFall (ten people), scaled on SA01 and SA02, who always train.",),
-    FULL: (
-        "Windows of 3 s of SisFall instead of PAMAP2 or GENEActiv, of which one is larger and one"
-        " not public; the schedule is the paper's.",
+    **dict.fromkeys(
+        (CPU, FULL),
+        (
+            "Windows of 3 s of SisFall (ten people) instead of the paper's data, scaled on SA01 and"
+            " SA02, who always train.",
+        ),
     ),
 }
 
@@ -102,6 +104,12 @@ def placed(limit: int | None = None) -> dict[str, Any]:
     return found if limit is None else {"limit": limit, **found}
 
 
-def fewer(limit: int, epochs: int) -> str:
-    """The sentence on how a run at cpu scale is shorter than the paper's."""
-    return f"{limit:,} training windows of a fold, and {epochs} epochs instead of 200."
+def fewer(
+    scale: str, limit: int | None, epochs: int, *, paper: int | None = None
+) -> tuple[str, ...]:
+    """The sentence on how long runs of a scale are. paper: epochs of its own, where found."""
+    known = "the paper's was NOT FOUND" if paper is None else f"the paper's has {paper} epochs"
+    if scale == CPU:
+        size = "all" if limit is None else f"{limit:,}"
+        return (f"{size} training windows of a fold; a schedule of {epochs} epochs, {known}.",)
+    return (f"The schedule is that of TDA_KD; {known}.",) if scale == FULL else ()

@@ -117,7 +117,12 @@ def _terms(
     margin: float,
     scores: Sequence[str],
 ) -> Tensor:
-    """Mean of the squared differences of some scores of maps q (n, positions)."""
+    """Mean of the squared differences of some scores of maps q (n, positions).
+
+    Raises InvalidSpec for scores that there are not.
+    """
+    if not scores or set(scores) - set(SCORES):
+        raise InvalidSpec(f"scores must be some of {', '.join(SCORES)}, got {scores!r}")
     found = zip(SCORES, _scores(own, scale, margin), _scores(other, scale, margin), strict=True)
     pairs = [(a, b) for name, a, b in found if name in scores]
     losses = [reduce((unit_rows(a) - unit_rows(b)).square(), reduction) for a, b in pairs]
