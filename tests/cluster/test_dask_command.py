@@ -119,7 +119,7 @@ def test_workers_come_and_go_with_the_work(tmp_path: Path, slurm: SlurmLab, dige
         python=sys.executable,
         log_directory=str(tmp_path / "log"),
         local_directory=str(tmp_path / "spill"),
-        scheduler_options={"dashboard": False},
+        scheduler_options={"dashboard": False, "dashboard_address": ":0"},
         job_extra_directives=["--requeue", "--open-mode=append"],
     ) as workers:
         workers.adapt(minimum_jobs=0, maximum_jobs=2, interval="1s", wait_count=3)
