@@ -18,9 +18,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+
+import pytest
 
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "squeue", "scancel", "scontrol", "sinfo")
 PLACES = ("/usr/sbin", "/usr/bin", "/usr/local/sbin", "/usr/local/bin")
@@ -273,3 +275,23 @@ def _end(process: int) -> None:
 if __name__ == "__main__":
     lab = SlurmLab(Path(sys.argv[2]).absolute(), *map(int, sys.argv[3:]))
     {"start": lab.start, "stop": lab.stop}[sys.argv[1]]()
+
+
+@contextmanager
+def slurm_on_path(folder: Path, nodes: int = 2) -> Iterator[SlurmLab]:
+    """A cluster for a fixture, its commands on the path, as on a login node.
+
+    Skips where SLURM is not installed.
+    """
+    missing = missing_programs()
+    if missing:
+        pytest.skip(f"no SLURM here: {', '.join(missing)} missing (apt: slurm-wlm, munge)")
+    lab = SlurmLab(folder, nodes)
+    try:
+        lab.start()
+        with pytest.MonkeyPatch.context() as patch:
+            for name in ("PATH", "SLURM_CONF"):
+                patch.setenv(name, lab.environment[name])
+            yield lab
+    finally:
+        lab.stop()

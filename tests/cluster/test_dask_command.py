@@ -15,7 +15,7 @@ import pytest
 from pi_cache.errors import PiCacheError
 from pipeline.executors import submission
 from pipeline.executors.submission import connect
-from tests.cluster.slurm_lab import SlurmLab, missing_programs
+from tests.cluster.slurm_lab import SlurmLab, slurm_on_path
 
 pytest.importorskip("distributed", reason="distributed is not installed")
 
@@ -93,17 +93,9 @@ def test_a_build_with_certificates(
 
 @pytest.fixture
 def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SlurmLab]:
-    if missing_programs():
-        pytest.skip(f"no SLURM here: {', '.join(missing_programs())} not installed")
-    lab = SlurmLab(tmp_path / "slurm")
-    for name in ("PATH", "SLURM_CONF"):
-        monkeypatch.setenv(name, lab.environment[name])
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    lab.start()
-    try:
+    with slurm_on_path(tmp_path / "slurm") as lab:
         yield lab
-    finally:
-        lab.stop()
 
 
 def test_workers_come_and_go_with_the_work(tmp_path: Path, slurm: SlurmLab, digest: object) -> None:

@@ -18,24 +18,13 @@ from pipeline.cluster.workplan import Planned, read_plan
 from pipeline.sources.kinds import KINDS
 from tests.cluster.hard_source import HARD, write_hard
 from tests.cluster.jobs_of_digits import SHARDS, Trial, invoke, serial_digest
-from tests.cluster.slurm_lab import SlurmLab, missing_programs, wait_for
+from tests.cluster.slurm_lab import SlurmLab, slurm_on_path, wait_for
 
 
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SlurmLab]:
-    """The cluster; its commands are on the path, as on a login node."""
-    missing = missing_programs()
-    if missing:
-        pytest.skip(f"no SLURM here: {', '.join(missing)} missing (apt: slurm-wlm, munge)")
-    found = SlurmLab(tmp_path_factory.mktemp("slurm"))
-    try:
-        found.start()
-        with pytest.MonkeyPatch.context() as patch:
-            for name in ("PATH", "SLURM_CONF"):
-                patch.setenv(name, found.environment[name])
-            yield found
-    finally:
-        found.stop()
+    with slurm_on_path(tmp_path_factory.mktemp("slurm")) as found:
+        yield found
 
 
 @pytest.fixture(scope="module")

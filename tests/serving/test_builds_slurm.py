@@ -15,7 +15,7 @@ from pi_cache.serving.builds.settings import BuildSettings
 from pipeline.cluster.jobs import rounds_of
 from pipeline.cluster.workplan import find_plan
 from tests.cluster.jobs_of_digits import Trial
-from tests.cluster.slurm_lab import SlurmLab, missing_programs
+from tests.cluster.slurm_lab import SlurmLab, slurm_on_path
 from tests.serving import builds_lab
 from tests.serving.builds_lab import (
     Lab,
@@ -32,19 +32,8 @@ SHARDED = {"source": "digits", "limit": 1030}
 
 @pytest.fixture(scope="module")
 def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SlurmLab]:
-    """The cluster; its commands are on the path, as on a login node."""
-    missing = missing_programs()
-    if missing:
-        pytest.skip(f"no SLURM here: {', '.join(missing)} missing (apt: slurm-wlm, munge)")
-    found = SlurmLab(tmp_path_factory.mktemp("slurm"), nodes=1)
-    try:
-        found.start()
-        with pytest.MonkeyPatch.context() as patch:
-            for name in ("PATH", "SLURM_CONF"):
-                patch.setenv(name, found.environment[name])
-            yield found
-    finally:
-        found.stop()
+    with slurm_on_path(tmp_path_factory.mktemp("slurm"), nodes=1) as found:
+        yield found
 
 
 @pytest.fixture
