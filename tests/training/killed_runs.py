@@ -34,7 +34,7 @@ from training.trainer.config import TrainConfig
 from training.trainer.loop import train
 from training.trainer.stepper import Stepper
 
-TIMES = ("seconds", "measuring_seconds", "samples_per_second")
+TIMES = ("seconds", "waiting_seconds", "measuring_seconds", "samples_per_second")
 MARKING = ("link", "unlink")
 """Calls after which a folder holds something else; between them a kill leaves what the last left,
 beside a temporary."""

@@ -46,6 +46,7 @@ from training.experiments.stores import Built, Store  # noqa: E402
 from training.experiments.toml import to_toml  # noqa: E402
 from training.reports.experiment import read_experiment  # noqa: E402
 from training.runs.plan import parse_plan, read_plan  # noqa: E402
+from training.runs.record import commit  # noqa: E402
 
 pytestmark = pytest.mark.torch
 
@@ -393,7 +394,10 @@ def test_the_commit_is_that_of_a_checkout_alone(
 ) -> None:
     found = environment("cpu")
     assert found == environment("cpu") and found["device"].startswith("cpu")
-    monkeypatch.setattr("training.experiments.environment.CODE", tmp_path)
+    monkeypatch.setattr("training.runs.record.CODE", tmp_path)
+    commit.cache_clear()
     assert environment("cpu")["code"] is None
     (tmp_path / ".git").mkdir()
+    commit.cache_clear()
     assert environment("cpu")["code"] is None, "a folder of that name is no checkout"
+    commit.cache_clear()

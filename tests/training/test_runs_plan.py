@@ -95,7 +95,7 @@ def timeless(out: Path) -> list[dict[str, Any]]:
     """The ledger without what is measured by a clock."""
     found = lines(out)
     for line in found:
-        for name in ("seconds", "samples_per_second"):
+        for name in ("seconds", "waiting_seconds", "samples_per_second"):
             del line["result"][name]
     return found
 

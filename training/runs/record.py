@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import platform
 import shlex
+import subprocess
 import sys
 from collections.abc import Sequence
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +17,8 @@ import safetensors
 import torch
 
 OURS = "pi-cache"
+CODE = Path(__file__).resolve().parents[2]
+"""The folder that holds the packages; a checkout, or where they were installed."""
 
 
 def provenance(device: str, command: Sequence[str] | None = None) -> dict[str, Any]:
@@ -27,6 +32,7 @@ def provenance(device: str, command: Sequence[str] | None = None) -> dict[str, A
         "machine": f"{platform.system()} {platform.machine()}",
         "device": device_name(device),
         "threads": torch.get_num_threads(),
+        "code": commit(),
     }
 
 
@@ -49,3 +55,22 @@ def device_name(device: str) -> str:
     if torch.device(device).type == "cuda" and torch.cuda.is_available():
         return torch.cuda.get_device_name(device)
     return f"{device} ({platform.processor() or platform.machine()})"
+
+
+@cache
+def commit() -> str | None:
+    """The commit of the code, `+ changes` where files differ from it; None outside a checkout."""
+    head = _git("rev-parse", "HEAD")
+    if head is None or not (CODE / ".git").exists():
+        return None
+    return f"{head} + changes" if _git("status", "--porcelain", "-uno") else head
+
+
+def _git(*words: str) -> str | None:
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(CODE), *words], capture_output=True, text=True, timeout=60
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None

@@ -29,7 +29,7 @@ class Progress:
     """What a run has done.
 
     epochs: whole ones. lines: of the log, one for each. best: None before the first. sums,
-    seconds: of the epoch under way.
+    seconds, waiting: of the epoch under way; waiting are the seconds without a batch.
     """
 
     epochs: int = 0
@@ -37,6 +37,7 @@ class Progress:
     best: Best | None = None
     sums: Sums = field(default_factory=Sums)
     seconds: float = 0.0
+    waiting: float = 0.0
 
     @property
     def place(self) -> Place:
@@ -51,6 +52,7 @@ class Progress:
             "epochs": self.epochs,
             "lines": self.lines,
             "seconds": self.seconds,
+            "waiting": self.waiting,
             "sums": sums,
             "best": None if self.best is None else [self.best.epoch, self.best.score],
         }
@@ -70,4 +72,5 @@ class Progress:
         if values["best"] is not None:
             epoch, score = values["best"]
             best = Best(epoch, score, state.group("best"))
-        return cls(values["epochs"], values["lines"], best, sums, values["seconds"])
+        times = values["seconds"], values.get("waiting", 0.0)  # older states have no waiting
+        return cls(values["epochs"], values["lines"], best, sums, *times)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import platform
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -15,7 +15,7 @@ from pi_cache.errors import NotFinite
 from training.trained import ModelSpec, Trained, write_trained
 from training.trainer.config import LAST, TrainConfig
 from training.trainer.events import Events, open_events
-from training.trainer.feed import Feed
+from training.trainer.feed import Batch, Feed
 from training.trainer.folder import RunFolder
 from training.trainer.measuring import Measurer
 from training.trainer.objectives import Distilled, Objective
@@ -141,7 +141,7 @@ class Run:
         measured = None if self.measurer is None else self.measurer(self.stepper.cast(), epoch)
         line = self._line(learning_rate, measured, time.perf_counter() - started)
         progress.lines.append(line)
-        progress.epochs, progress.seconds = epoch + 1, 0.0
+        progress.epochs, progress.seconds, progress.waiting = epoch + 1, 0.0, 0.0
         progress.sums = Sums(row=progress.sums.row)  # steps in a row go on into the next epoch
         self._choose(measured)
         line["best"] = progress.best.epoch if progress.best is not None else None
@@ -158,7 +158,8 @@ class Run:
         shares = self.loader.batches.shares(self.loader.state_dict()["delivered"])
         begun, before = time.perf_counter(), progress.seconds
         self.objective.train()
-        for number, (batch, share) in enumerate(zip(self.loader, shares, strict=True), start=1):
+        batches = zip(self._waited(), shares, strict=True)
+        for number, (batch, share) in enumerate(batches, start=1):
             if share.total // ranks < self.feed.least:
                 continue
             own = (share.stop - share.start) * ranks / share.total
@@ -169,6 +170,14 @@ class Run:
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
         progress.seconds = before + time.perf_counter() - begun
+
+    def _waited(self) -> Iterator[Batch]:
+        """Every batch of the loader; the time until it comes is added up."""
+        asked = time.perf_counter()
+        for batch in self.loader:
+            self.progress.waiting += time.perf_counter() - asked
+            yield batch
+            asked = time.perf_counter()
 
     def _line(
         self, learning_rate: float, measured: Mapping[str, float] | None, seconds: float
@@ -195,6 +204,7 @@ class Run:
         if self.measurer is not None and measured is not None:
             line[self.measurer.name] = dict(measured)
         line["seconds"] = round(progress.seconds, 6)
+        line["waiting_seconds"] = round(progress.waiting, 6)
         line["measuring_seconds"] = round(seconds, 6)
         line["samples_per_second"] = round(samples / max(progress.seconds, 1e-9), 3)
         return line
@@ -271,6 +281,7 @@ class Run:
             "measured": f"{self.objective.measured} of {side}",
             "score": progress.best.score,
             "seconds": round(seconds, 6),
+            "waiting_seconds": round(sum(line.get("waiting_seconds", 0.0) for line in lines), 6),
             "samples_per_second": round(samples / max(seconds, 1e-9), 3),
             "skipped": sum(line.get("skipped", 0) for line in lines),
             "ranks": self.ranks.ranks,
