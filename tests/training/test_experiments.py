@@ -39,12 +39,13 @@ from training.experiments.description import CPU, NOT_FOUND, SCALES, SMOKE  # no
 from training.experiments.environment import environment  # noqa: E402
 from training.experiments.estimate import Clock, estimate, network_of, recorded  # noqa: E402
 from training.experiments.needs import DataNotFound, open_source  # noqa: E402
-from training.experiments.page import claimed_lines, networks_line  # noqa: E402
+from training.experiments.page import claimed_lines, commits_line, networks_line  # noqa: E402
 from training.experiments.plans import plan_text  # noqa: E402
 from training.experiments.run import run_experiment  # noqa: E402
 from training.experiments.stores import Built, Store  # noqa: E402
 from training.experiments.toml import to_toml  # noqa: E402
 from training.reports.experiment import read_experiment  # noqa: E402
+from training.reports.table import NOTHING  # noqa: E402
 from training.runs.plan import parse_plan, read_plan  # noqa: E402
 from training.runs.record import commit  # noqa: E402
 
@@ -210,6 +211,8 @@ def test_data_that_are_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         open_source(needs, None, tmp_path, print)
     with pytest.raises(DataNotFound, match=r"has no cifar10_jpeg/\*\.tar\.xz, which this"):
         open_source(needs, tmp_path, tmp_path, print)
+    with pytest.raises(DataNotFound, match=r"has no ucr_uea/GunPoint, which this"):
+        open_source(EXPERIMENTS["tpkd-gun-point"].scales[SMOKE].needs, tmp_path, tmp_path, print)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -293,6 +296,19 @@ def test_costs_are_of_cores_and_of_a_gpu(tmp_path: Path) -> None:
     found = read_experiment(make_experiment(tmp_path, arms={"kd": 1.0}, folds={"S1": 40}))
     assert cost_table(found, threads=4, device="cpu").rows[0][1:4] == (3, "0.037", "0.000")
     assert cost_table(found, threads=4, device="cuda").rows[0][1:4] == (3, "0.009", "0.009")
+    assert cost_table(found, threads=4, device="cpu").rows[0][5].text() == NOTHING
+    for seed, run in enumerate(found.runs.values()):
+        result = {**run.result, "waiting_seconds": 0.5 * (10 + seed)}
+        (run.folder / "result.json").write_text(json.dumps(result))
+    found = read_experiment(tmp_path)
+    assert cost_table(found, threads=4, device="cpu").rows[0][5].text() == "50.0 ± 0.0"
+
+
+def test_a_page_says_by_which_commits_its_runs_were_made() -> None:
+    line = commits_line({"code": "b", "runs": {"a": 2, "None": 1, "b": 3}})
+    assert line == "commit of this page b, of its runs a (2), unknown (1), b (3)"
+    assert commits_line({"code": "b", "runs": {"b": 3}}) == "commit b"
+    assert commits_line({"code": None, "runs": {"None": 3}}) == "commit unknown"
 
 
 WAITS = """

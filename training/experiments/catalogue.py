@@ -11,12 +11,13 @@ from training.experiments.description import Description
 from training.experiments.mixup import MIXUP
 from training.experiments.pinet_windows import PI_NET_WINDOWS
 from training.experiments.selftraining import SELF_TRAINING
+from training.experiments.series import TPKD_BASIC_MOTIONS, TPKD_GUN_POINT
 from training.experiments.tgd import TGD
 from training.experiments.three_teachers import THREE_TEACHERS
 from training.experiments.tpkd import TPKD
 
 ALL = (
-    *(TGD, TPKD, AMD, MIXUP, AUGMENTATION, THREE_TEACHERS),
+    *(TGD, TPKD, TPKD_GUN_POINT, TPKD_BASIC_MOTIONS, AMD, MIXUP, AUGMENTATION, THREE_TEACHERS),
     *(PI_NET_WINDOWS, DENSENET, SELF_TRAINING),
 )
 EXPERIMENTS: Mapping[str, Description] = {each.name: each for each in ALL}

@@ -1,6 +1,9 @@
-"""What each arm cost: core-hours and GPU-hours, samples a second."""
+"""What each arm cost: core-hours and GPU-hours, samples a second, and the share of waiting."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
 
 from training.reports.experiment import Experiment
 from training.reports.spread import spread
@@ -17,6 +20,7 @@ def cost_table(experiment: Experiment, *, threads: int, device: str) -> Table:
         results = [run.result for run in experiment.of(arm).values() if run.result]
         hours = sum(float(result["seconds"]) for result in results) / HOUR
         rates = spread(float(r["samples_per_second"]) for r in results if r["samples_per_second"])
+        waits = spread(waiting(r) for r in results if r["seconds"] and "waiting_seconds" in r)
         rows.append(
             (
                 arm,
@@ -24,15 +28,22 @@ def cost_table(experiment: Experiment, *, threads: int, device: str) -> Table:
                 f"{hours * (1 if gpu else threads):.3f}",
                 f"{hours if gpu else 0.0:.3f}",
                 Measured(rates, 1.0, 0),
+                Measured(waits, 100.0, 1),
             )
         )
     return Table(
         name="costs",
         title="What the runs of each arm cost",
-        columns=("arm", "runs", "core-hours", "GPU-hours", "samples/s"),
+        columns=("arm", "runs", "core-hours", "GPU-hours", "samples/s", "waiting %"),
         rows=tuple(rows),
         notes=(
             "Training alone, without validation and tests; core-hours are seconds times threads,"
-            " and one core beside a GPU. Teachers are arms of their own.",
+            " and one core beside a GPU. Teachers are arms of their own. Waiting is the share of"
+            " that time in which the loop had no batch; a GPU may still be busy then.",
         ),
     )
+
+
+def waiting(result: Mapping[str, Any]) -> float:
+    """Share of a run's seconds in which it waited for its next batch."""
+    return float(result["waiting_seconds"]) / float(result["seconds"])

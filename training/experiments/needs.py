@@ -45,23 +45,24 @@ class Counts:
 class Needs:
     """Data, and the stores that are built of them.
 
-    data: in words, for people. archives: of a data set in the folder of the data, as a glob.
-    inside: the folder within them that the source reads. keep: a pattern of the members that are
-    unpacked, and `name` of the folder that they are unpacked to. source: of the pipeline, with
-    {path}. whole: (folder of the data, source) of the complete data set, taken where it is there.
+    data: in words, for people. archives: of a data set in the folder of the data, as a glob, empty
+    where it is no archive. inside: the folder within them that the source reads. keep: a pattern of
+    the members that are unpacked, and `name` of the folder that they are unpacked to. source: of
+    the pipeline, with {path}. whole: (folder of the data, source) of a data set that needs no
+    unpacking, taken where it is there.
     stores: words of `pipeline build-pis` or `build-gafs` by the name that the plan gives them.
     shapes: of one sample, by that name and `inputs`, channels first. folds: words of `pi-cache
     folds`; none where the stored splits divide.
     """
 
     data: str
-    archives: str
-    name: str
-    inside: str
-    source: str
     stores: Mapping[str, tuple[str, ...]]
     shapes: Mapping[str, tuple[int, ...]]
     counts: Counts
+    archives: str = ""
+    name: str = ""
+    inside: str = ""
+    source: str = ""
     keep: str = ".*"
     whole: tuple[str, str] | None = None
     options: tuple[str, ...] = ()
@@ -88,10 +89,11 @@ def open_source(needs: Needs, data: Path | None, root: Path, say: Say) -> str:
     folder = data_folder(data)
     if needs.whole is not None and files.is_folder(folder / needs.whole[0]):
         return needs.whole[1].format(path=folder / needs.whole[0])
-    archives = sorted(folder.glob(needs.archives))
+    archives = sorted(folder.glob(needs.archives)) if needs.archives else []
     if not archives:
+        missing = needs.archives or (needs.whole or (needs.data,))[0]
         raise DataNotFound(
-            f"{folder} has no {needs.archives}, which this experiment reads ({needs.data}); give"
+            f"{folder} has no {missing}, which this experiment reads ({needs.data}); give"
             " --data DIR"
         )
     unpacked = root / UNPACKED / needs.name

@@ -165,6 +165,15 @@ def _command(description: Description, place: Place, experiment: Experiment) -> 
     return shlex.join([*words, "--seeds", str(seeds)])
 
 
+def commits_line(environment: Mapping[str, Any]) -> str:
+    """The commit of page and runs, or that of the page and of how many runs each."""
+    page, runs = environment["code"] or "unknown", environment["runs"]
+    if set(runs) <= {str(environment["code"])}:
+        return f"commit {page}"
+    each = ", ".join(f"{'unknown' if c == 'None' else c} ({n})" for c, n in runs.items())
+    return f"commit of this page {page}, of its runs {each}"
+
+
 def _ran(place: Place, environment: Mapping[str, Any], apart: Sequence[str]) -> list[str]:
     stores = [
         f"| `{name}` | `{store.key[:12]}` | `{store.digest[:12]}` | {store.samples:,} |"
@@ -179,6 +188,6 @@ def _ran(place: Place, environment: Mapping[str, Any], apart: Sequence[str]) -> 
         "**What ran.**",
         "\n".join([*heading, *stores]),
         f"{environment['processor']}, {environment['cores']} cores, device"
-        f" {environment['device']}; {versions}; commit {environment['code'] or 'unknown'}. More in"
+        f" {environment['device']}; {versions}; {commits_line(environment)}. More in"
         f" {', '.join(files)}.",
     ]

@@ -130,7 +130,7 @@ def _report(description: Description, scale: Scale, place: Place) -> Path:
     made = _tables(description, scale, place, experiment)
     drawn = _figures(description, place, experiment)
     write_report(place.folder, experiment, made, drawn)
-    found = environment(place.device)
+    found = environment(place.device, [run.folder for run in experiment.runs.values()])
     text = page_text(
         description,
         place,

@@ -1,0 +1,137 @@
+"""TDA_KD and TPKD on time series of the UCR and UEA archives, in stratified folds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from training.experiments.description import CPU, FULL, SMOKE, Description, Scale
+from training.experiments.needs import Counts, Needs
+from training.experiments.tpkd import STUDENT, TEACHERS, TPKD, arms
+from training.experiments.windows import CONFIG, PIXELS, RECIPE, placed
+
+FOLDS = {SMOKE: 2, CPU: 5, FULL: 5}
+VALIDATION = 0.2
+"""Share of a training side that chooses epochs."""
+BATCH = 16
+SPREAD = 32
+"""Cells of an image that the deviation of a Gaussian is as wide as one of."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Series:
+    """One data set. reach: values lie in -reach to reach; it bounds the window of its images."""
+
+    name: str
+    folder: str
+    what: str
+    samples: int
+    channels: int
+    length: int
+    classes: int
+    reach: float
+    epochs: int
+
+    @property
+    def recipe(self) -> tuple[str, ...]:
+        """Words of `pipeline build-pis` for its window, beside the recipe's and the pixels."""
+        reach = f"{self.reach:g}"
+        window = (f"--birth-range=-{reach},{reach}", f"--persistence-range=0,{2 * self.reach:g}")
+        return (*window, "--sigma", f"{2 * self.reach / SPREAD:g}")
+
+
+GUN_POINT = Series(
+    name="gun-point",
+    folder="GunPoint",
+    what="GunPoint of the UCR archive (how far a hand is along one axis; two classes)",
+    samples=200,
+    channels=1,
+    length=150,
+    classes=2,
+    reach=2.5,
+    epochs=20,
+)
+BASIC_MOTIONS = Series(
+    name="basic-motions",
+    folder="BasicMotions",
+    what="BasicMotions of the UEA archive (accelerometer and gyroscope of a watch; four classes)",
+    samples=80,
+    channels=6,
+    length=100,
+    classes=4,
+    reach=25.0,
+    epochs=40,
+)
+
+
+def needs(series: Series, scale: str) -> Needs:
+    """Its two files, one store of images, and stratified folds of all of its samples."""
+    folds, side = FOLDS[scale], PIXELS[scale]
+    test = series.samples // folds
+    validation = round(VALIDATION * (series.samples - test))
+    return Needs(
+        data=f"UCR/UEA: ucr_uea/{series.folder}",
+        whole=(f"ucr_uea/{series.folder}", "ucr:{path}"),
+        stores={"pi": (*RECIPE, "--pixels", str(side), *series.recipe)},
+        shapes={
+            "inputs": (series.channels, series.length),
+            "pi": (series.channels, side, side),
+        },
+        folds=("--stratified", str(folds), "--validation", str(VALIDATION)),
+        counts=Counts(
+            train=series.samples - test - validation,
+            validation=validation,
+            test=test,
+            classes=series.classes,
+            folds=1 if scale == SMOKE else folds,
+        ),
+    )
+
+
+def scale(series: Series, name: str) -> Scale:
+    """What runs at a scale: the arms of TPKD."""
+    own = {} if name == SMOKE else {"batch_size": BATCH}
+    config = {**CONFIG[name], **own, **({"epochs": series.epochs} if name == CPU else {})}
+    preset = {"preset": "tda-kd-pamap2"} if name == FULL else {}
+    defaults: dict[str, Any] = {"view": "inputs", "model": STUDENT[name], "config": config}
+    small = "This scale shows that all of it runs, and its numbers mean nothing."
+    schedule = "The schedule is that of TDA_KD."
+    first = {SMOKE: small, CPU: f"A schedule of {series.epochs} epochs.", FULL: schedule}[name]
+    return Scale(
+        needs=needs(series, name),
+        plan={
+            "seeds": [0] if name == SMOKE else [0, 1, 2],
+            "folds": ["1"] if name == SMOKE else "all",
+            "defaults": {**defaults, **preset},
+            "arms": arms(*TEACHERS[name]),
+        },
+        data=placed(),
+        differs=(
+            f"{first} {series.samples} series of {series.what} instead of PAMAP2, as the archive"
+            f" has them; {FOLDS[name]} stratified folds of all of them instead of the archive's one"
+            " division, so that no number here is one of the archive's tables. Networks, weights"
+            " and terms are those of the experiment `tpkd`; the window of images is ours.",
+        ),
+    )
+
+
+def described(series: Series) -> Description:
+    """The experiment on a data set."""
+    what = series.what.partition(" (")[0]
+    return Description(
+        name=f"tpkd-{series.name}",
+        title=f"TDA_KD and TPKD on {what}",
+        shows=f"The arms of `tpkd` on {what}, in stratified folds.",
+        paper=TPKD.paper,
+        scales={name: scale(series, name) for name in (SMOKE, CPU, FULL)},
+        pairs="folds",
+        claims=TPKD.claims,
+        metrics=("accuracy", "f1_macro"),
+        corrupt=TPKD.corrupt,
+        figures=("confusion", "robustness"),
+        shown=("signal-teacher", "pi-teacher", "student", "kd-signal", "tda-kd", "tpkd"),
+        sample=True,
+    )
+
+
+TPKD_GUN_POINT, TPKD_BASIC_MOTIONS = (described(each) for each in (GUN_POINT, BASIC_MOTIONS))
