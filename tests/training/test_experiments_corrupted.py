@@ -12,8 +12,8 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("numba")
 
-from pi_cache.specs import DiagramSpec, ImageSpec  # noqa: E402
-from pipeline.build import Options, build  # noqa: E402
+from pi_cache.specs import DiagramSpec, GramianSpec, ImageSpec  # noqa: E402
+from pipeline.build import Options, build, build_gramian  # noqa: E402
 from pipeline.sources import open_source  # noqa: E402
 from tests.training.runs_case import data, trained  # noqa: E402
 from training.augment.corruptions import Corruption  # noqa: E402
@@ -23,6 +23,7 @@ from training.experiments import corrupted  # noqa: E402
 from training.experiments.calls import caller  # noqa: E402
 from training.experiments.corrupted import Corrupted, corrupted_inputs  # noqa: E402
 from training.experiments.measure import Measurer  # noqa: E402
+from training.joined import JoinedDataset  # noqa: E402
 from training.reports.experiment import read_experiment  # noqa: E402
 from training.tasks import Task, open_task  # noqa: E402
 from training.trained import read_trained  # noqa: E402
@@ -68,6 +69,22 @@ def test_level_0_gives_the_stored_images(task: Task, made: Corrupted) -> None:
     assert torch.equal(one["pi"], two["pi"])
     assert torch.equal(one["inputs"], two["inputs"].float())
     assert torch.equal(one["labels"], two["labels"])
+
+
+@pytest.mark.parametrize("store", ["signal"], indirect=True)
+def test_gramian_fields_are_made_anew_as_well(store: Path, tmp_path: Path) -> None:
+    source = open_source(f"array:{store.parents[2] / 'a.npz'}", sample="signal")
+    root = store.parents[1]
+    fields = build_gramian(source, GramianSpec(size=8, dtype="uint8"), root=root).path
+    clean = JoinedDataset({"pi": store, "gaf": fields})
+    made = Corrupted(clean, {}, caller(tmp_path, lambda _: None), tmp_path)
+    assert made.names == {"inputs", "pi", "gaf"}
+    stored, same, noisy = (
+        side.batch(slice(None)) for side in (clean, made.side(CLEAN), made.side(NOISY))
+    )
+    for name in ("pi", "gaf"):
+        assert torch.equal(same[name], stored[name]), name
+        assert not torch.equal(noisy[name], stored[name]), name
 
 
 def test_noise_is_that_of_a_network_of_raw_samples(

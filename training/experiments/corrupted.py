@@ -1,8 +1,9 @@
-"""Test samples that were corrupted before their persistence images were computed.
+"""Test samples that were corrupted before their images were computed.
 
 Stored images are of clean samples, so a network that reads them would look robust without having
 been tested. Here the raw samples are corrupted as `evaluation.predict` corrupts them, the pipeline
-computes their images with the spec of the store, and PI-Nets give theirs.
+computes their persistence images, and Gramian angular fields, with the specs of the stores, and
+PI-Nets give theirs.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ import io
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from pi_cache import files, open_store
 from pi_cache.reader import Store
 from pi_cache.sampling.samples import Arrays
+from pi_cache.specs import StoreSpec
 from training.augment.corruptions import Corruption
 from training.evaluation.predict import BATCH
 from training.experiments.calls import Caller
@@ -27,8 +28,9 @@ from training.joined import JoinedDataset
 from training.pinets.batches import in_order, predicted
 from training.trained import Trained
 
-IMAGES = "pi"
-"""The store whose images are computed anew."""
+INPUTS = "inputs"
+BUILDERS = {"gramian": "build-gafs", "image": "build-pis"}
+"""The command of the pipeline that builds a store, by a part of its spec."""
 
 
 class Corrupted:
@@ -50,11 +52,13 @@ class Corrupted:
         self.clean, self.nets, self.call = clean, nets, call
         self.folder, self.seed = folder, seed
         self._made: dict[Corruption, JoinedDataset] = {}
+        sources = {name: part.source for name, part in clean.parts.items() if name != INPUTS}
+        self._stores = {n: found for n, found in sources.items() if isinstance(found, Store)}
 
     @property
     def names(self) -> set[str]:
         """Arrays that a network may read of them."""
-        return {"inputs", IMAGES, *self.nets}
+        return {INPUTS, *self._stores, *self.nets}
 
     def side(self, corruption: Corruption) -> JoinedDataset:
         """The samples under a corruption. Raises what `call` raises."""
@@ -63,15 +67,18 @@ class Corrupted:
         return self._made[corruption]
 
     def _make(self, corruption: Corruption) -> JoinedDataset:
-        store = self._store(corruption)
-        bare = JoinedDataset({IMAGES: store})
-        arrays = {name: _given(net, bare) for name, net in self.nets.items()}
-        return JoinedDataset({IMAGES: store, **arrays})
-
-    def _store(self, corruption: Corruption) -> Store:
-        """A store of the corrupted samples and of their images, by the spec of the clean ones."""
         folder = self.folder / f"{corruption.kind}-{corruption.level}"
-        samples, request = folder / "samples.npz", folder / "request.json"
+        samples = self._write(corruption, folder / "samples.npz")
+        stores = {
+            name: self._build(store.spec, samples, folder / name)
+            for name, store in self._stores.items()
+        }
+        bare = JoinedDataset(stores)
+        arrays = {name: _given(net, bare) for name, net in self.nets.items()}
+        return JoinedDataset({**stores, **arrays})
+
+    def _write(self, corruption: Corruption, file: Path) -> Path:
+        """The file of the corrupted samples, with their ids and labels."""
         held = io.BytesIO()
         np.savez(
             held,
@@ -79,22 +86,25 @@ class Corrupted:
             ids=np.array(self.clean.ids.tolist(), dtype=str),
             labels=self.clean.numbers["labels"],
         )
-        files.publish(samples, held.getbuffer(), temporary=folder)
-        files.publish(request, json.dumps(self._request(samples)).encode(), temporary=folder)
-        words = ("--with-inputs", "--no-space-check", "--cache", folder / "cache")
-        return open_store(self.call("pipeline", "build-pis", "--spec", request, *words)["path"])
+        files.publish(file, held.getbuffer(), temporary=file.parent)
+        return file
 
-    def _request(self, samples: Path) -> dict[str, Any]:
-        source = self.clean.parts[IMAGES].source
-        assert isinstance(source, Store)  # the plan names it as one
-        spec = source.spec
-        return {
+    def _build(self, spec: StoreSpec, samples: Path, folder: Path) -> Store:
+        """A store of the samples in a file, and of what the spec of a clean store makes of them."""
+        computed = {name: getattr(spec, name).to_dict() for name in spec.parts}
+        request = {
             "source": f"array:{samples}",
             "sample": spec.source.sample,
             "source_options": {"maximum": "none"},  # corrupted samples are floats of the field
-            "diagram": spec.diagram.to_dict(),
-            "image": {} if spec.image is None else spec.image.to_dict(),
+            **computed,
         }
+        file, command = (
+            folder / "request.json",
+            next(BUILDERS[n] for n in BUILDERS if n in computed),
+        )
+        files.publish(file, json.dumps(request).encode(), temporary=folder)
+        words = ("--spec", file, "--with-inputs", "--no-space-check", "--cache", folder / "cache")
+        return open_store(self.call("pipeline", command, *words)["path"])
 
 
 def corrupted_inputs(
@@ -102,8 +112,8 @@ def corrupted_inputs(
 ) -> NDArray[np.float32]:
     """(n, ..., C) the raw samples of a side as `predict` shows them to a network."""
     generator = torch.Generator().manual_seed(seed)
-    given = in_order(side, ["inputs"], size=BATCH)
-    parts = [corruption(batch["inputs"], generator)[0].movedim(1, -1) for batch in given]
+    given = in_order(side, [INPUTS], size=BATCH)
+    parts = [corruption(batch[INPUTS], generator)[0].movedim(1, -1) for batch in given]
     found: NDArray[np.float32] = torch.cat(parts).float().numpy()
     return found
 

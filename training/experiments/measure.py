@@ -66,7 +66,7 @@ class Measurer:
     def measure(self, experiment: Experiment) -> None:
         """Measure every run once. Left out is one that reads images that cannot be made anew.
 
-        Such as Gramian fields: what is stored of them is of clean samples.
+        Such as arrays of one's own: what is stored of them is of clean samples.
         """
         for place, run in experiment.runs.items():
             todo = [kind for kind in self.kinds if not files.exists(_file(run.folder, kind))]
