@@ -135,6 +135,25 @@ def test_an_experiment_from_archives_to_its_page(
         assert results(tmp_path) == before, "a refusal changes nothing"
         smoke(name, tmp_path, root, data, seeds=[0])
         assert "--seeds 2" in (tmp_path / "page.md").read_text(encoding="utf-8")
+        take_the_best_on_test(tmp_path, root, data)
+
+
+def take_the_best_on_test(folder: Path, root: Path, data: Path) -> None:
+    """Ask for the second column, which stays; nothing that was there changes."""
+    smoke("self-training", folder, root, data)
+    before = results(folder)
+    assert "there is no such column here" in before["page.md"].decode()
+    smoke("self-training", folder, root, data, best_on_test=True)
+    after = results(folder)
+    changed = {name for name in before if after[name] != before[name]}
+    assert changed == {"page.md"} and set(after) - set(before) >= {"best-on-test.csv"}
+    page = after["page.md"].decode()
+    assert "--best-on-test" in page and "| best on test (the papers' rule) |" in page
+    assert "there is no such column here" not in page
+    second = read_experiment(folder / "runs-best-on-test")
+    assert {run.evaluation["select"] for run in second.runs.values()} == {"best-on-test"}
+    smoke("self-training", folder, root, data)
+    assert results(folder) == after
 
 
 def refuse_other_settings(folder: Path, root: Path, data: Path) -> None:

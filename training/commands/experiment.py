@@ -43,6 +43,11 @@ HEADER = ("experiment", "cpu, one core here", "needs", "shows")
     "--out", type=FOLDER,
     help="Folder of the results; runs lie in OUT/runs.  [default: results/NAME-SCALE]",
 )  # fmt: skip
+@click.option(
+    "--best-on-test", is_flag=True,
+    help="Run all arms a second time and take the best epoch on test data, as released code of the"
+    " papers does: a second column of accuracies, named so.",
+)  # fmt: skip
 @click.option("--device", help="cpu or cuda.  [default: cpu, cuda at full scale]")
 @cache_option
 @json_option
@@ -52,6 +57,7 @@ def experiment(
     seeds: int | None,
     data: Path | None,
     out: Path | None,
+    best_on_test: bool,
     device: str | None,
     cache: Path | None,
     as_json: bool,
@@ -85,6 +91,7 @@ def experiment(
             device=device or ("cuda" if scale == FULL else "cpu"),
             say=say,
             command=asked(),
+            best_on_test=best_on_test,
         )
     except AlreadyPublished as error:
         raise AlreadyPublished(

@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from training.experiments.besttest import TABLE as BEST_ON_TEST
 from training.experiments.compared import only, teachers_of, uncompared, without
 from training.experiments.description import NOT_FOUND, Description, Paper, Place, Scale
 from training.experiments.plans import NAME
@@ -23,9 +24,10 @@ CHOSEN = {
 }
 BY_TEST = (
     "and test samples are read after training alone. Released code of the papers takes the best"
-    " epoch on test data; there is no such column here, as the loop is given no test samples to"
-    " choose by."
+    " epoch on test data;"
 )
+NO_COLUMN = "there is no such column here, as the loop is given no test samples to choose by."
+A_COLUMN = "a column of its own, of a second set of runs, has that."
 ONE_TEACHER = "A teacher has one seed, whose chance is in no spread and no p."
 APART = ("times", "costs", "exact-times")
 """Tables that no two runs have alike; the page links to them."""
@@ -43,26 +45,30 @@ def page_text(
     sample: str | None = None,
 ) -> str:
     """The page as Markdown; nothing in it changes when the experiment is run again."""
+    by_test = any(table.name == BEST_ON_TEST for table in tables)
     shown = [table for table in tables if _is_shown(table, description.metrics[1:])]
     parts = [
         f"# {description.title}",
-        f"```\n{_command(description, place, experiment)}\n```",
+        f"```\n{_command(description, place, experiment, by_test)}\n```",
         description.shows,
         *_claimed(description.paper),
         f"**What was measured.** {' '.join(measured_lines(description, scale, experiment))}",
         *(to_markdown(table).rstrip() for table in shown),
         *(f"![{figure.title}]({figure.name}.png)\n\n{figure.title}." for figure in figures),
         *([] if sample is None else [sample]),
-        f"**What differs.** {' '.join(differing_lines(scale, experiment))}",
+        f"**What differs.** {' '.join(differing_lines(scale, experiment, by_test=by_test))}",
         *_ran(place, environment, [t.name for t in tables if t.name in APART]),
     ]
     return "\n\n".join(parts) + "\n"
 
 
-def differing_lines(scale: Scale, experiment: Experiment) -> list[str]:
-    """Sentences: what differs from the paper, which networks, by what epochs were chosen."""
+def differing_lines(scale: Scale, experiment: Experiment, *, by_test: bool) -> list[str]:
+    """Sentences: what differs from the paper, which networks, by what epochs were chosen.
+
+    by_test: whether a table has what the best epoch on test data gives.
+    """
     taught = [ONE_TEACHER] if teachers_of(scale) else []
-    return [*scale.differs, networks_line(scale), *taught, chosen_line(experiment)]
+    return [*scale.differs, networks_line(scale), *taught, chosen_line(experiment, by_test)]
 
 
 def networks_line(scale: Scale) -> str:
@@ -77,10 +83,11 @@ def networks_line(scale: Scale) -> str:
     )
 
 
-def chosen_line(experiment: Experiment) -> str:
+def chosen_line(experiment: Experiment, by_test: bool = False) -> str:
     """By what the epochs of the runs were chosen."""
     found = {str(run.evaluation["select"]) for run in experiment.runs.values()}
-    return f"{'; '.join(CHOSEN.get(each, each) for each in sorted(found))}, {BY_TEST}"
+    column = A_COLUMN if by_test else NO_COLUMN
+    return f"{'; '.join(CHOSEN.get(each, each) for each in sorted(found))}, {BY_TEST} {column}"
 
 
 def _is_shown(table: Table, apart: Sequence[str]) -> bool:
@@ -158,11 +165,11 @@ def _claimed(paper: Paper) -> list[str]:
     return [head, "\n".join([f"| {paper.source} | value |", "| --- | ---: |", *rows])]
 
 
-def _command(description: Description, place: Place, experiment: Experiment) -> str:
+def _command(description: Description, place: Place, experiment: Experiment, by_test: bool) -> str:
     """What gives these results: with as many seeds as there are, of earlier calls too."""
     seeds = max(len(place.seeds), *(1 + run.seed for run in experiment.runs))
     words = ["training", "experiment", description.name, "--scale", place.scale]
-    return shlex.join([*words, "--seeds", str(seeds)])
+    return shlex.join([*words, "--seeds", str(seeds), *["--best-on-test"] * by_test])
 
 
 def commits_line(environment: Mapping[str, Any]) -> str:

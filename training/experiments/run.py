@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace as replace_in
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import torch
 from pi_cache import files
 from pi_cache.errors import AlreadyPublished
 from training.devices import refusing
+from training.experiments import besttest
 from training.experiments.calls import caller
 from training.experiments.compared import only, uncompared, without
 from training.experiments.costs import cost_table
@@ -54,11 +56,13 @@ def run_experiment(
     device: str = "cpu",
     say: Say = print,
     command: Sequence[str] | None = None,
+    best_on_test: bool = False,
 ) -> Path:
     """The page of an experiment, after all of its runs have ended.
 
     folder: of the results, with all runs in `runs`. root: of the cache. data: of raw data, see
-    `needs.data_folder`. seeds: in place of the scale's own.
+    `needs.data_folder`. seeds: in place of the scale's own. best_on_test: run all arms a second
+    time, see `besttest`.
     Raises InvalidSpec for a device that is not there and AlreadyPublished for a folder of another
     experiment, both before anything is written; DataNotFound, CommandFailed, what `repeat` and
     reports raise.
@@ -82,7 +86,11 @@ def run_experiment(
         call=call,
     )
     if chosen.plan["arms"]:
-        _repeat(_plan(description, chosen, place), place, command)
+        _repeat(_plan(description, chosen, place), place.folder / NAME, place.runs, say, command)
+        if best_on_test:
+            second = replace_in(chosen, plan=besttest.by_test(chosen.plan))
+            plan = _plan(description, second, place)
+            _repeat(plan, folder / besttest.PLAN, folder / besttest.RUNS, say, command)
     if description.after is not None:
         description.after(place, chosen)
     return _report(description, chosen, place)
@@ -111,13 +119,12 @@ def _plan(description: Description, scale: Scale, place: Place) -> bytes:
     return text.encode()
 
 
-def _repeat(plan: bytes, place: Place, command: Sequence[str] | None) -> None:
+def _repeat(plan: bytes, file: Path, runs: Path, say: Say, command: Sequence[str] | None) -> None:
     """Make all runs of a plan, which lies beside them; one that is refused changes nothing."""
-    file = place.folder / NAME
     before = files.read_bytes(file) if files.exists(file) else plan
     replace(file, plan)
     try:
-        repeat(read_plan(file), place.runs, say=place.say, command=command)
+        repeat(read_plan(file), runs, say=say, command=command)
     except AlreadyPublished:
         replace(file, before)
         raise
@@ -178,6 +185,7 @@ def _tables(
         made += [paired_table(compared, metric, baseline, unit) for metric in metrics]
     if "embedding" in description.figures:
         made.append(v_score_table(experiment))
+    made += besttest.second_column(place.folder, experiment)
     made += [table(place, experiment) for table in description.tables]
     config = scale.plan.get("defaults", {}).get("config", {})
     threads = config.get("threads") or torch.get_num_threads()
