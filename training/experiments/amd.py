@@ -8,7 +8,16 @@ from __future__ import annotations
 from typing import Any
 
 from training.experiments.description import CPU, FULL, SMOKE, Description, Paper, Scale
-from training.experiments.photographs import CONFIG, DIFFERS, photographs, placed, shorter
+from training.experiments.photographs import (
+    CONFIG,
+    DIFFERS,
+    PIXELS,
+    images,
+    photographs,
+    placed,
+    shorter,
+)
+from training.experiments.plans import plan_of
 
 LIMIT = {SMOKE: None, CPU: 2_000, FULL: None}
 EPOCHS = 7
@@ -70,18 +79,17 @@ def arms(deep: str, wide: str) -> list[dict[str, Any]]:
 
 def scale(name: str) -> Scale:
     """What runs at a scale."""
-    preset = {"preset": "amd-cifar10"} if name == FULL else {}
     limit = LIMIT[name]
     config = {**CONFIG[name], **({"epochs": EPOCHS} if name == CPU else {})}
-    words = ("build-pis", "--recipe", "tgd-cifar10", "--dtype", "uint8")
-    pixels = ("--pixels", "16" if name == SMOKE else "50")
     return Scale(
-        needs=photographs(name, {"pi": (*words, *pixels)}, {}, limit=limit),
-        plan={
-            "seeds": [0] if name == SMOKE else [0, 1, 2],
-            "defaults": {"view": "inputs", "model": STUDENT[name], "config": config, **preset},
-            "arms": arms(*TEACHERS[name]),
-        },
+        needs=photographs(name, images(PIXELS[name]), {}, limit=limit),
+        plan=plan_of(
+            name,
+            arms(*TEACHERS[name]),
+            model=STUDENT[name],
+            config=config,
+            preset="amd-cifar10",
+        ),
         data=placed(name, limit),
         differs=(
             *DIFFERS[name],

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from training.experiments.description import CPU, FULL, SMOKE, Description, Paper, Scale
+from training.experiments.plans import plan_of
 from training.experiments.windows import CONFIG, DIFFERS, fewer, images, placed, windows
 
 LIMIT = {SMOKE: None, CPU: 1_200, FULL: None}
@@ -61,15 +62,16 @@ def scale(name: str) -> Scale:
     """What runs at a scale."""
     limit = LIMIT[name]
     config = {**CONFIG[name], **({"epochs": EPOCHS} if name == CPU else {})}
-    preset = {"preset": "eskd-geneactiv"} if name == FULL else {}
     return Scale(
         needs=windows(name, images(name), {}, limit=limit, people=PEOPLE[name]),
-        plan={
-            "seeds": [0] if name == SMOKE else [0, 1, 2],
-            "folds": "all",
-            "defaults": {"view": "inputs", "model": STUDENT[name], "config": config, **preset},
-            "arms": arms(TEACHER[name]),
-        },
+        plan=plan_of(
+            name,
+            arms(TEACHER[name]),
+            folds="all",
+            model=STUDENT[name],
+            config=config,
+            preset="eskd-geneactiv",
+        ),
         data=placed(limit),
         differs=(
             *DIFFERS[name],

@@ -12,6 +12,7 @@ from training.experiments.errors import error_table
 from training.experiments.exacttimes import time_table
 from training.experiments.fits import Fit
 from training.experiments.photographs import CLASSES, CONFIG, DIFFERS, JPEG, photographs, placed
+from training.experiments.plans import plan_of
 
 EACH = {SMOKE: (3, 1), CPU: (150, 50), FULL: None}
 """Training and test images of each class; all at full scale."""
@@ -67,15 +68,13 @@ def scale(name: str) -> Scale:
             {"pi": shape, **{each.name: shape for each in fits(name)}},
             each=counts,
         ),
-        plan={
-            "seeds": [0] if name == SMOKE else [0, 1, 2],
-            "defaults": {
-                "model": "densenet-40-12",
-                "model_options": {"depth": SMALL[name]},
-                "config": config,
-            },
-            "arms": [{"name": arm, "view": view} for arm, view in classifiers().items()],
-        },
+        plan=plan_of(
+            name,
+            [{"name": arm, "view": view} for arm, view in classifiers().items()],
+            model="densenet-40-12",
+            model_options={"depth": SMALL[name]},
+            config=config,
+        ),
         data=placed(name, each=counts),
         fits=fits(name),
         differs=(

@@ -9,7 +9,16 @@ from typing import Any
 
 from training.experiments.description import CPU, FULL, SMOKE, Description, Paper, Scale
 from training.experiments.grouped import grouped_v_scores
-from training.experiments.photographs import CONFIG, DIFFERS, photographs, placed, shorter
+from training.experiments.photographs import (
+    CONFIG,
+    DIFFERS,
+    PIXELS,
+    images,
+    photographs,
+    placed,
+    shorter,
+)
+from training.experiments.plans import plan_of
 
 LIMIT = {SMOKE: None, CPU: 2_500, FULL: None}
 EPOCHS = 8
@@ -64,17 +73,10 @@ def scale(name: str) -> Scale:
     """What runs at a scale."""
     limit = LIMIT[name]
     config = {**CONFIG[name], **({"epochs": EPOCHS} if name == CPU else {})}
-    crop = {"preset": "mixup-cifar100"} if name == FULL else {}
     made = [_cropped(arm) for arm in arms(TEACHER[name])] if name == FULL else arms(TEACHER[name])
-    words = ("build-pis", "--recipe", "tgd-cifar10", "--dtype", "uint8")
-    pixels = ("--pixels", "16" if name == SMOKE else "50")
     return Scale(
-        needs=photographs(name, {"pi": (*words, *pixels)}, {}, limit=limit),
-        plan={
-            "seeds": [0] if name == SMOKE else [0, 1, 2],
-            "defaults": {"view": "inputs", "model": STUDENT[name], "config": config, **crop},
-            "arms": made,
-        },
+        needs=photographs(name, images(PIXELS[name]), {}, limit=limit),
+        plan=plan_of(name, made, model=STUDENT[name], config=config, preset="mixup-cifar100"),
         data=placed(name, limit),
         differs=(
             *DIFFERS[name],

@@ -17,6 +17,8 @@ WHOLE = (50_000, 5_000)
 VALIDATION = {SMOKE: 0.25, CPU: 0.02, FULL: 0.02}
 """Share of the training images that chooses epochs; of few that of smoke scale."""
 JPEG = "Photographs are JPEG copies of CIFAR-10, and no number on them is one of CIFAR-10."
+PIXELS = {SMOKE: 16, CPU: 50, FULL: 50}
+RECIPE = ("build-pis", "--recipe", "tgd-cifar10", "--dtype", "uint8")
 CONFIG: Mapping[str, Mapping[str, Any]] = {
     SMOKE: {"epochs": 1, "batch_size": 32, "learning_rate": 0.05, "threads": 1},
     CPU: {
@@ -38,6 +40,11 @@ DIFFERS: Mapping[str, tuple[str, ...]] = {
         " data, photographs are JPEG copies of CIFAR-10, with 5,000 test images.",
     ),
 }
+
+
+def images(pixels: int) -> dict[str, tuple[str, ...]]:
+    """The store of persistence images of photographs, as `pi`: that of TGD."""
+    return {"pi": (*RECIPE, "--pixels", str(pixels))}
 
 
 def photographs(

@@ -12,6 +12,7 @@ from training.experiments.description import CPU, FULL, SMOKE, Description, Pape
 from training.experiments.errors import error_table
 from training.experiments.exacttimes import time_table
 from training.experiments.fits import Fit
+from training.experiments.plans import plan_of
 from training.experiments.windows import (
     CONFIG,
     DIFFERS,
@@ -67,11 +68,7 @@ def scale(name: str) -> Scale:
     config |= {"learning_rate": 0.02} if name != SMOKE else {}
     return Scale(
         needs=replace(needs, counts=replace(needs.counts, folds=1)),
-        plan={
-            "seeds": [0] if name == SMOKE else [0, 1, 2],
-            "defaults": {"view": "inputs", "model": "mlp-8", "config": config},
-            "arms": arms,
-        },
+        plan=plan_of(name, arms, model="mlp-8", config=config),
         data=placed(),
         fits=(Fit(name="pinet", net="pi-net-signal", config=FITTED[name]),),
         differs=(

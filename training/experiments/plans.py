@@ -9,11 +9,31 @@ from typing import Any
 
 from pi_cache import files
 from pi_cache.errors import AlreadyPublished
+from training.experiments.description import FULL, SMOKE
 from training.experiments.stores import SHOWN, Built
 from training.experiments.toml import to_toml
 
 NAME = "plan.toml"
+THREE = (0, 1, 2)
+"""Seeds of every scale but smoke."""
 GPU = "cuda"
+
+
+def plan_of(
+    scale: str,
+    arms: Sequence[Mapping[str, Any]],
+    *,
+    preset: str | None = None,
+    folds: str | Sequence[str] | None = None,
+    few: Sequence[int] = (0,),
+    view: str = "inputs",
+    **defaults: Any,
+) -> dict[str, Any]:
+    """The plan of a scale. preset: of full scale. few: seeds of smoke scale. defaults: of arms."""
+    given = {"view": view, **defaults, **({"preset": preset} if preset and scale == FULL else {})}
+    divided = {} if folds is None else {"folds": folds if isinstance(folds, str) else list(folds)}
+    seeds = list(few if scale == SMOKE else THREE)
+    return {"seeds": seeds, **divided, "defaults": given, "arms": list(arms)}
 
 
 def plan_text(

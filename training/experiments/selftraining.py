@@ -10,6 +10,7 @@ from typing import Any
 
 from training.experiments.chains import CHAINS, HIDDEN, ROUNDS, chain_table, run_chains
 from training.experiments.description import CPU, FULL, SMOKE, Description, Paper, Scale
+from training.experiments.plans import plan_of
 from training.experiments.windows import CONFIG, DIFFERS, images, placed, windows
 
 PEOPLE = {SMOKE: 1, CPU: 4, FULL: 4}
@@ -30,11 +31,9 @@ def scale(name: str) -> Scale:
     config: dict[str, Any] = {**CONFIG[CPU if name == FULL else name], "epochs": EPOCHS[name]}
     return Scale(
         needs=replace(needs, counts=replace(needs.counts, folds=1)),
-        plan={
-            "seeds": [0, 1] if name == SMOKE else [0, 1, 2],
-            "defaults": {"view": "inputs", "model": STUDENT[name], "config": config},
-            "arms": [{"name": "all-labels"}],
-        },
+        plan=plan_of(
+            name, [{"name": "all-labels"}], few=(0, 1), model=STUDENT[name], config=config
+        ),
         data=placed(),
         one_fold=True,
         beside=len(CHAINS) * (1 - HIDDEN + ROUNDS),

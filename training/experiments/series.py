@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from training.experiments.description import CPU, FULL, SMOKE, Description, Scale
 from training.experiments.needs import Counts, Needs
+from training.experiments.plans import plan_of
 from training.experiments.tpkd import STUDENT, TEACHERS, TPKD, arms
 from training.experiments.windows import CONFIG, PIXELS, RECIPE, placed
 
@@ -92,19 +92,19 @@ def scale(series: Series, name: str) -> Scale:
     """What runs at a scale: the arms of TPKD."""
     own = {} if name == SMOKE else {"batch_size": BATCH}
     config = {**CONFIG[name], **own, **({"epochs": series.epochs} if name == CPU else {})}
-    preset = {"preset": "tda-kd-pamap2"} if name == FULL else {}
-    defaults: dict[str, Any] = {"view": "inputs", "model": STUDENT[name], "config": config}
     small = "This scale shows that all of it runs, and its numbers mean nothing."
     schedule = "The schedule is that of TDA_KD."
     first = {SMOKE: small, CPU: f"A schedule of {series.epochs} epochs.", FULL: schedule}[name]
     return Scale(
         needs=needs(series, name),
-        plan={
-            "seeds": [0] if name == SMOKE else [0, 1, 2],
-            "folds": ["1"] if name == SMOKE else "all",
-            "defaults": {**defaults, **preset},
-            "arms": arms(*TEACHERS[name]),
-        },
+        plan=plan_of(
+            name,
+            arms(*TEACHERS[name]),
+            folds=["1"] if name == SMOKE else "all",
+            model=STUDENT[name],
+            config=config,
+            preset="tda-kd-pamap2",
+        ),
         data=placed(),
         differs=(
             f"{first} {series.samples} series of {series.what} instead of PAMAP2, as the archive"

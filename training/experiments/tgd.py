@@ -8,10 +8,18 @@ from __future__ import annotations
 from typing import Any
 
 from training.experiments.description import CPU, FULL, SMOKE, Description, Paper, Scale
-from training.experiments.photographs import CONFIG, DIFFERS, photographs, placed, shorter
+from training.experiments.photographs import (
+    CONFIG,
+    DIFFERS,
+    PIXELS,
+    images,
+    photographs,
+    placed,
+    shorter,
+)
+from training.experiments.plans import plan_of
 
 LIMIT = {SMOKE: None, CPU: 2_500, FULL: None}
-PIXELS = {SMOKE: 16, CPU: 50, FULL: 50}
 STUDENT = {SMOKE: "resnet-8", CPU: "wrn-16-1", FULL: "wrn-16-1"}
 TEACHERS = {
     SMOKE: ("resnet-14", "resnet-8"),
@@ -55,24 +63,23 @@ def arms(image: str, pi: str) -> list[dict[str, Any]]:
 
 def scale(name: str) -> Scale:
     """What runs at a scale."""
-    preset = {"preset": "tgd-cifar10"} if name == FULL else {}
     pixels, limit = PIXELS[name], LIMIT[name]
-    words = ("build-pis", "--recipe", "tgd-cifar10", "--dtype", "uint8", "--pixels", str(pixels))
     made = arms(*TEACHERS[name])
     if name == FULL:  # the preset would have them begin with a student
         made = [{"start": "none", **arm} if "method" in arm else arm for arm in made]
     return Scale(
-        needs=photographs(name, {"pi": words}, {"pi": (6, pixels, pixels)}, limit=limit),
-        plan={
-            "seeds": [0, 1] if name == SMOKE else [0, 1, 2],
-            "defaults": {
-                "view": "inputs", "model": STUDENT[name], "config": CONFIG[name], **preset
-            },
-            "arms": made,
-        },
+        needs=photographs(name, images(pixels), {"pi": (6, pixels, pixels)}, limit=limit),
+        plan=plan_of(
+            name,
+            made,
+            few=(0, 1),
+            model=STUDENT[name],
+            config=CONFIG[name],
+            preset="tgd-cifar10",
+        ),
         data=placed(name, limit),
         differs=(*DIFFERS[name], *shorter(name, limit, CONFIG[CPU]["epochs"])),
-    )  # fmt: skip
+    )
 
 
 TGD = Description(

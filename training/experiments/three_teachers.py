@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from training.experiments.description import CPU, FULL, SMOKE, Description, Paper, Scale
+from training.experiments.plans import plan_of
 from training.experiments.tpkd import SIMILAR
 from training.experiments.windows import (
     AXES,
@@ -72,19 +73,18 @@ def annealed(weights: list[float]) -> dict[str, Any]:
 def scale(name: str) -> Scale:
     """What runs at a scale."""
     limit, side = LIMIT[name], PIXELS[name]
-    preset = {"preset": "tda-kd-pamap2"} if name == FULL else {}
     fields = {"gaf": ("build-gafs", "--size", str(side))}
     shapes = {"pi": image_shape(name), "gaf": (AXES, side, side)}
     return Scale(
         needs=windows(name, {**images(name), **fields}, shapes, limit=limit),
-        plan={
-            "seeds": [0] if name == SMOKE else [0, 1, 2],
-            "folds": "all",
-            "defaults": {
-                "view": "inputs", "model": STUDENT[name], "config": CONFIG[name], **preset
-            },
-            "arms": arms(SIGNAL[name]),
-        },
+        plan=plan_of(
+            name,
+            arms(SIGNAL[name]),
+            folds="all",
+            model=STUDENT[name],
+            config=CONFIG[name],
+            preset="tda-kd-pamap2",
+        ),
         data=placed(limit),
         differs=(
             *DIFFERS[name],
@@ -92,7 +92,7 @@ def scale(name: str) -> Scale:
             "Weights of the three teachers are ours, that of similarities is TGD's; annealed arms"
             " take the other weights of TPKD, those without a start CE and KD alike.",
         ),
-    )  # fmt: skip
+    )
 
 
 THREE_TEACHERS = Description(

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from training.experiments.description import CPU, FULL, SMOKE, Description, Paper, Scale
+from training.experiments.plans import plan_of
 from training.experiments.windows import (
     CONFIG,
     DIFFERS,
@@ -73,18 +74,17 @@ def arms(signal: str, pi: str) -> list[dict[str, Any]]:
 
 def scale(name: str) -> Scale:
     """What runs at a scale."""
-    preset = {"preset": "tda-kd-pamap2"} if name == FULL else {}
     limit = LIMIT[name]
     return Scale(
         needs=windows(name, images(name), {"pi": image_shape(name)}, limit=limit),
-        plan={
-            "seeds": [0] if name == SMOKE else [0, 1, 2],
-            "folds": "all",
-            "defaults": {
-                "view": "inputs", "model": STUDENT[name], "config": CONFIG[name], **preset
-            },
-            "arms": arms(*TEACHERS[name]),
-        },
+        plan=plan_of(
+            name,
+            arms(*TEACHERS[name]),
+            folds="all",
+            model=STUDENT[name],
+            config=CONFIG[name],
+            preset="tda-kd-pamap2",
+        ),
         data=placed(limit),
         differs=(
             *DIFFERS[name],
@@ -94,7 +94,7 @@ def scale(name: str) -> Scale:
             " each channel, and missing points are 0; the paper's were NOT FOUND. ECE of TDA_KD is"
             " of plain logits, whose scale its loss leaves open.",
         ),
-    )  # fmt: skip
+    )
 
 
 TPKD = Description(
