@@ -8,7 +8,7 @@ from training.experiments.description import CPU, FULL, SMOKE, Description, Scal
 from training.experiments.needs import Counts, Needs
 from training.experiments.plans import plan_of
 from training.experiments.tpkd import STUDENT, TEACHERS, TPKD, arms
-from training.experiments.windows import CONFIG, PIXELS, RECIPE, placed
+from training.experiments.windows import CONFIG, PIXELS, placed
 
 FOLDS = {SMOKE: 2, CPU: 5, FULL: 5}
 VALIDATION = 0.2
@@ -20,7 +20,9 @@ SPREAD = 32
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Series:
-    """One data set. reach: values lie in -reach to reach; it bounds the window of its images."""
+    """One data set. The window of its images holds births of -reach to reach, and persistences up
+    to longest.
+    """
 
     name: str
     folder: str
@@ -30,14 +32,15 @@ class Series:
     length: int
     classes: int
     reach: float
+    longest: float
     epochs: int
 
     @property
-    def recipe(self) -> tuple[str, ...]:
-        """Words of `pipeline build-pis` for its window, beside the recipe's and the pixels."""
+    def window(self) -> tuple[str, ...]:
+        """Words of `pipeline build-pis` for the window of its images."""
         reach = f"{self.reach:g}"
-        window = (f"--birth-range=-{reach},{reach}", f"--persistence-range=0,{2 * self.reach:g}")
-        return (*window, "--sigma", f"{2 * self.reach / SPREAD:g}")
+        ranges = (f"--birth-range=-{reach},{reach}", f"--persistence-range=0,{self.longest:g}")
+        return (*ranges, "--sigma", f"{2 * self.reach / SPREAD:g}")
 
 
 GUN_POINT = Series(
@@ -49,6 +52,7 @@ GUN_POINT = Series(
     length=150,
     classes=2,
     reach=2.5,
+    longest=3.0,
     epochs=20,
 )
 BASIC_MOTIONS = Series(
@@ -60,6 +64,7 @@ BASIC_MOTIONS = Series(
     length=100,
     classes=4,
     reach=25.0,
+    longest=50.0,
     epochs=40,
 )
 
@@ -72,7 +77,7 @@ def needs(series: Series, scale: str) -> Needs:
     return Needs(
         data=f"UCR/UEA: ucr_uea/{series.folder}",
         whole=(f"ucr_uea/{series.folder}", "ucr:{path}"),
-        stores={"pi": (*RECIPE, "--pixels", str(side), *series.recipe)},
+        stores={"pi": ("build-pis", "--pixels", str(side), *series.window)},
         shapes={
             "inputs": (series.channels, series.length),
             "pi": (series.channels, side, side),
@@ -110,7 +115,8 @@ def scale(series: Series, name: str) -> Scale:
             f"{first} {series.samples} series of {series.what} instead of PAMAP2, as the archive"
             f" has them; {FOLDS[name]} stratified folds of all of them instead of the archive's one"
             " division, so that no number here is one of the archive's tables. Networks, weights"
-            " and terms are those of the experiment `tpkd`; the window of images is ours.",
+            " and terms are those of the experiment `tpkd`; images are those of"
+            " `pipeline build-pis` without a recipe, with a window of ours.",
         ),
     )
 
