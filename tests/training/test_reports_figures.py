@@ -25,8 +25,9 @@ from training.reports.embedding import embed, v_score  # noqa: E402
 from training.reports.experiment import Experiment, read_experiment  # noqa: E402
 from training.reports.figures import embedding_figure, pooled_bins, similarity_figure  # noqa: E402
 from training.reports.report import figures, possible_figures, v_score_table  # noqa: E402
-from training.reports.robustness import curves  # noqa: E402
+from training.reports.robustness import at_level, curves  # noqa: E402
 from training.reports.similarity import similarity_maps  # noqa: E402
+from training.reports.spread import over_seeds  # noqa: E402
 from training.trained import write_trained  # noqa: E402
 
 pytestmark = pytest.mark.torch
@@ -155,6 +156,10 @@ def test_curves_have_a_value_a_run(experiment: Experiment) -> None:
     points = curves(experiment)["noise"]["교사"]
     assert [level for level, _ in points] == [0, 1, 2, 3]
     assert {len(found) for found in points.values()} == {4}
+    summary = over_seeds(experiment, "교사", "accuracy", weighted=False)
+    clean = at_level(experiment, "교사", points, (0, 0.0), "accuracy")
+    assert clean.values == summary.values == 2
+    assert at_level(experiment, "교사", points, (7, 0.7), "accuracy").values == 0
 
 
 def test_v_scores_of_all_runs(experiment: Experiment) -> None:

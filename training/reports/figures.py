@@ -12,7 +12,7 @@ from training.evaluation.printed import NAMES, PERCENT
 from training.reports.canvas import COLOURS, CYCLE, DASHES, MARKERS, drawable, names_of, write
 from training.reports.embedding import Embedding
 from training.reports.experiment import Experiment
-from training.reports.robustness import Points
+from training.reports.robustness import Points, at_level
 from training.reports.similarity import Maps
 from training.reports.spread import spread
 from training.reports.tables import measured
@@ -86,33 +86,38 @@ def confusion_figure(experiment: Experiment) -> Figure:
             _class_ticks(axes, runs[0].evaluation["class_names"])
             write(axes.set_title, drawable(arm, _number(arms, arm)))
             axes.set(xlabel="predicted", ylabel="label")
+            if not axes.get_subplotspec().is_first_col():  # they stand at the first one
+                axes.set(yticklabels=[], ylabel="")
 
     title = "Confusion: percent of each label's samples, all runs of an arm"
     return Figure("confusion", title, _size(len(arms), scale), draw)
 
 
-def robustness_figure(kind: str, by_arm: Mapping[str, Points], metric: str) -> Figure:
-    """A metric by level of a corruption: mean over runs, and a band of a deviation."""
+def robustness_figure(
+    experiment: Experiment, kind: str, by_arm: Mapping[str, Points], metric: str
+) -> Figure:
+    """A metric by level of a corruption: mean over seeds, and a band of a deviation."""
 
     def draw(figure: Any) -> None:
         axes = figure.subplots()
         factor = 100 if metric in PERCENT else 1
         for number, (arm, points) in enumerate(by_arm.items()):
             levels = sorted(points)
-            found = [spread(each[metric] for each in points[level]) for level in levels]
+            found = [at_level(experiment, arm, points, level, metric) for level in levels]
             amounts = [amount for _, amount in levels]
-            means = np.array([factor * (each.mean or 0.0) for each in found])
+            means = np.array([factor * (np.nan if e.mean is None else e.mean) for e in found])
             bands = np.array([factor * (each.deviation or 0.0) for each in found])
             colour = CYCLE[number % len(CYCLE)]
             line = {"marker": MARKERS[number % len(MARKERS)], "markersize": 3, "linewidth": 1}
             line["linestyle"] = DASHES[number // len(CYCLE) % len(DASHES)]
-            label = f"{drawable(arm, str(number))} (n = {found[0].values})"
+            seeds = f"{found[0].values} seed{'s' * (found[0].values != 1)}"
+            label = f"{drawable(arm, str(number))} ({seeds})"
             axes.plot(amounts, means, color=colour, label=label, **line)
             axes.fill_between(amounts, means - bands, means + bands, color=colour, alpha=0.15)
         axes.set(xlabel=f"{kind}, amount", ylabel=NAMES.get(metric, metric))
         figure.legend(loc="outside right upper", fontsize=7, frameon=False)
 
-    title = f"{NAMES.get(metric, metric)} under {kind}: mean and a deviation over runs"
+    title = f"{NAMES.get(metric, metric)} under {kind}: mean and a deviation over seeds"
     return Figure(f"robustness-{kind}-{metric.replace('_', '-')}", title, (6.0, 3.2), draw)
 
 

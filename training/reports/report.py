@@ -145,7 +145,7 @@ def _robustness(experiment: Experiment, metrics: Sequence[str]) -> Iterator[Figu
         )
     for kind, by_arm in found.items():
         for metric in metrics:
-            yield robustness_figure(kind, by_arm, metric)
+            yield robustness_figure(experiment, kind, by_arm, metric)
 
 
 def _embeddings(experiment: Experiment) -> dict[str, Embedding]:

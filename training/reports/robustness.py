@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Mapping
 from typing import Any
 
 from pi_cache import files
 from training.evaluation.evaluate import read_evaluation
-from training.reports.experiment import Experiment
+from training.reports.experiment import Experiment, Place
+from training.reports.spread import Spread, complete_seeds, spread
 
 Level = tuple[int, float]
 """Number and amount."""
-Points = Mapping[Level, list[Mapping[str, Any]]]
+Points = Mapping[Level, Mapping[Place, Mapping[str, Any]]]
+"""The metrics of every run that was measured at a level."""
 
 
 def curves(experiment: Experiment) -> dict[str, dict[str, Points]]:
-    """By kind and arm: of each level, the metrics of every run that was measured at it."""
-    found: dict[str, dict[str, dict[Level, list[Mapping[str, Any]]]]] = {}
+    """What was measured by kind of corruption and arm."""
+    found: dict[str, dict[str, dict[Level, dict[Place, Mapping[str, Any]]]]] = {}
     beginning = f"robustness-{experiment.side}-"
     for place, run in experiment.runs.items():
         for path in files.listing(run.folder):
@@ -25,7 +28,17 @@ def curves(experiment: Experiment) -> dict[str, dict[str, Points]]:
             for level in read_evaluation(path)["levels"]:
                 arms = found.setdefault(level["kind"], {})
                 points = arms.setdefault(place.arm, {})
-                points.setdefault((level["level"], level["amount"]), []).append(level)
+                points.setdefault((level["level"], level["amount"]), {})[place] = level
     return {
         kind: {arm: dict(points) for arm, points in arms.items()} for kind, arms in found.items()
     }
+
+
+def at_level(experiment: Experiment, arm: str, points: Points, level: Level, metric: str) -> Spread:
+    """A metric over the seeds of an arm that were measured in every fold, as `over_seeds`."""
+    measured = points.get(level, {})
+    return spread(
+        statistics.fmean(measured[place][metric] for place in places)
+        for places in complete_seeds(experiment, arm).values()
+        if all(place in measured for place in places)
+    )

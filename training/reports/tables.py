@@ -9,7 +9,7 @@ from training.evaluation.opened import CHOSEN_BY
 from training.evaluation.printed import NAMES, PERCENT
 from training.reports.experiment import Experiment, Place, Run
 from training.reports.paired import Comparison, compare
-from training.reports.robustness import curves
+from training.reports.robustness import at_level, curves
 from training.reports.spread import Spread, complete_seeds, in_fold, over_folds, over_seeds, spread
 from training.reports.table import Cell, Measured, PValue, Table
 
@@ -111,22 +111,23 @@ def paired_table(experiment: Experiment, metric: str, baseline: str, unit: str) 
 
 
 def robustness_tables(experiment: Experiment, metrics: Sequence[str]) -> Iterator[Table]:
-    """A metric by level of each kind of corruption, mean ± sd over runs, a row an arm."""
+    """A metric by level of each kind of corruption, mean ± sd over seeds, a row an arm."""
     for kind, by_arm in curves(experiment).items():
         levels = sorted({level for points in by_arm.values() for level in points})
         for metric in metrics:
             rows: list[tuple[Cell, ...]] = []
             for arm, points in by_arm.items():
-                values = [[each[metric] for each in points.get(level, ())] for level in levels]
-                cells = [measured(metric, spread(found)) for found in values]
-                rows.append((arm, max(map(len, values)), *cells))
+                found = [at_level(experiment, arm, points, level, metric) for level in levels]
+                runs = max(len(points.get(level, ())) for level in levels)
+                rows.append((arm, runs, *(measured(metric, each) for each in found)))
             yield Table(
                 name=f"robustness-{kind}-{metric.replace('_', '-')}",
                 title=f"{NAMES.get(metric, metric)} under {kind} on {experiment.side}",
                 columns=("arm", "runs", *(f"{level[0]}: {level[1]:g}" for level in levels)),
                 rows=tuple(rows),
                 notes=(
-                    "Level: amount. Mean ± sd over runs of all folds.",
+                    "Level: amount. Mean ± sd over seeds of the mean of folds; a seed counts where"
+                    " it was measured in every fold.",
                     *warning_lines(experiment),
                 ),
             )
