@@ -33,6 +33,7 @@ def one(seed: int) -> str:
         )
     demand(done.returncode == 0, f"{name}: {done.stderr[-2000:]}")
     [line] = [json.loads(text) for text in done.stdout.splitlines()]
+    demand(line["killed"], f"{name} was never killed")
     demand(not line["differs"], f"{name}, killed at {line['killed']}: {line['differs']} differ")
     return f"{name} {len(line['killed'])} kills"
 

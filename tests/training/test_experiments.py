@@ -7,6 +7,7 @@ import json
 import os
 import random
 import re
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -31,6 +32,8 @@ from tests.shared import shared_data  # noqa: E402
 from tests.training.report_case import make_experiment  # noqa: E402
 from training.cli import main  # noqa: E402
 from training.commands.group import cli  # noqa: E402
+from training.experiments.besttest import RUNS as RUNS_BY_TEST  # noqa: E402
+from training.experiments.besttest import second_column  # noqa: E402
 from training.experiments.calls import MODULES, CommandFailed, caller  # noqa: E402
 from training.experiments.catalogue import EXPERIMENTS  # noqa: E402
 from training.experiments.compared import teachers_of  # noqa: E402
@@ -42,10 +45,12 @@ from training.experiments.needs import DataNotFound, open_source  # noqa: E402
 from training.experiments.page import claimed_lines, commits_line, networks_line  # noqa: E402
 from training.experiments.plans import plan_text  # noqa: E402
 from training.experiments.run import run_experiment  # noqa: E402
-from training.experiments.stores import Built, Store  # noqa: E402
+from training.experiments.stores import Built, Store, build_stores  # noqa: E402
 from training.experiments.toml import to_toml  # noqa: E402
 from training.reports.experiment import read_experiment  # noqa: E402
+from training.reports.spread import spread  # noqa: E402
 from training.reports.table import NOTHING  # noqa: E402
+from training.reports.tables import measured  # noqa: E402
 from training.runs.plan import parse_plan, read_plan  # noqa: E402
 from training.runs.record import commit  # noqa: E402
 
@@ -104,6 +109,7 @@ def test_an_experiment_from_archives_to_its_page(
     monkeypatch.setattr("training.experiments.environment.commit", lambda: "0" * 40)
     said = smoke(name, tmp_path, root, data)
     assert any(line.startswith("$ pipeline build-") for line in said)
+    assert not any("corrupted ones are not made" in line for line in said)
     description = EXPERIMENTS[name]
     found = read_experiment(tmp_path / "runs")
     assert not found.missing
@@ -123,6 +129,7 @@ def test_an_experiment_from_archives_to_its_page(
         assert str(tmp_path) not in text and str(data) not in text
     environment = json.loads((tmp_path / "environment.json").read_text())
     assert environment["versions"]["torch"] == torch.__version__
+    assert set(environment["runs"]) == {str(commit())}, "no run is of an unknown commit"
     assert recorded(tmp_path) == pytest.approx(
         sum(run.result["seconds"] for run in found.runs.values() if run.result)
     )
@@ -146,10 +153,17 @@ def take_the_best_on_test(folder: Path, root: Path, data: Path) -> None:
     smoke("self-training", folder, root, data, best_on_test=True)
     after = results(folder)
     changed = {name for name in before if after[name] != before[name]}
-    assert changed == {"page.md"} and set(after) - set(before) >= {"best-on-test.csv"}
+    assert changed == {"page.md", "environment.json"}, "which counts runs"
+    assert set(after) - set(before) >= {"best-on-test.csv"}
     page = after["page.md"].decode()
+    assert "The second column has fewer runs than the first of: noisy-student-0 (0 of 2)" in page
     assert "--best-on-test" in page and "| best on test (the papers' rule) |" in page
     assert "there is no such column here" not in page
+    plan = after["plan-best-on-test.toml"].decode().splitlines()
+    told = (
+        "# `training repeat plan-best-on-test.toml --out runs-best-on-test` in this folder goes on"
+    )
+    assert plan[1] == f"{told} with it."
     second = read_experiment(folder / "runs-best-on-test")
     assert {run.evaluation["select"] for run in second.runs.values()} == {"best-on-test"}
     smoke("self-training", folder, root, data)
@@ -232,6 +246,17 @@ def test_data_that_are_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         open_source(needs, tmp_path, tmp_path, print)
     with pytest.raises(DataNotFound, match=r"has no ucr_uea/GunPoint, which this"):
         open_source(EXPERIMENTS["tpkd-gun-point"].scales[SMOKE].needs, tmp_path, tmp_path, print)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_data_set_that_is_not_whole_is_refused(tmp_path: Path) -> None:
+    needs = EXPERIMENTS["tpkd-gun-point"].scales[SMOKE].needs
+
+    def built(*words: Any) -> dict[str, Any]:
+        return {"key": STORE.key, "digest": STORE.digest, "samples": 50}
+
+    with pytest.raises(DataNotFound, match=r"ucr:there has 50 samples, and 200 are those of this"):
+        build_stores(needs, "ucr:there", tmp_path, built)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -321,6 +346,37 @@ def test_costs_are_of_cores_and_of_a_gpu(tmp_path: Path) -> None:
         (run.folder / "result.json").write_text(json.dumps(result))
     found = read_experiment(tmp_path)
     assert cost_table(found, threads=4, device="cpu").rows[0][5].text() == "50.0 ± 0.0"
+    (run.folder / "result.json").write_text(json.dumps({**result, "waiting_seconds": None}))
+    found = read_experiment(tmp_path)
+    assert cost_table(found, threads=4, device="cpu").rows[0][5].spread.values == 2
+
+
+def test_a_second_column_says_what_it_lacks(tmp_path: Path) -> None:
+    first = read_experiment(make_experiment(tmp_path / "runs", arms={"kd": 1.0, "tgd": 1.2}))
+    assert second_column(tmp_path, first) == []
+    second = make_experiment(tmp_path / RUNS_BY_TEST, arms={"kd": 0.5, "tgd": 0.6})
+    (second / "ledger.jsonl").touch()
+    [whole] = second_column(tmp_path, first)
+    assert len(whole.notes) == 1 and [row[0] for row in whole.rows] == ["kd", "tgd"]
+    assert whole.rows[0][1] != whole.rows[0][2]
+    shutil.rmtree(second / "tgd" / "S1" / "seed-2")
+    shutil.rmtree(second / "kd")
+    [cut] = second_column(tmp_path, first)
+    assert cut.notes[1] == (
+        "The second column has fewer runs than the first of: kd (0 of 9), tgd (8 of 9)."
+    )
+    assert cut.rows[0] == (*whole.rows[0][:2], measured("accuracy", spread([])))
+    assert cut.rows[1][:2] == whole.rows[1][:2] and cut.rows[1][2].spread.values == 2
+
+
+def test_the_document_has_every_experiment() -> None:
+    text = (ROOT / "docs" / "experiments.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `([\w-]+)` \|", text.partition("## Scales")[0], re.MULTILINE)
+    assert rows == list(EXPERIMENTS)
+    for name, description in EXPERIMENTS.items():
+        needs = description.scales[CPU].needs
+        place = re.escape(needs.archives or (needs.whole or ("",))[0])
+        assert re.search(rf"^\| `{place}/?` .*`{name}`", text, re.MULTILINE), name
 
 
 def test_a_page_says_by_which_commits_its_runs_were_made() -> None:
@@ -435,4 +491,9 @@ def test_the_commit_is_that_of_a_checkout_alone(
     (tmp_path / ".git").mkdir()
     commit.cache_clear()
     assert environment("cpu")["code"] is None, "a folder of that name is no checkout"
+    for status, expected in {"": "4f", " M a.py": "4f + changes", None: "4f + changes"}.items():
+        said = {"rev-parse": "4f", "status": status}
+        monkeypatch.setattr("training.runs.record._git", lambda word, *_, said=said: said[word])
+        commit.cache_clear()
+        assert commit() == expected, "what git cannot tell is not said to be clean"
     commit.cache_clear()

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -25,8 +26,10 @@ from tests.training.made_runs import (  # noqa: E402
 )
 from training.trainer.folder import Place, RunFolder  # noqa: E402
 from training.trainer.loop import train  # noqa: E402
-from training.trainer.run import conditions  # noqa: E402
+from training.trainer.progress import Progress  # noqa: E402
+from training.trainer.run import Run, conditions  # noqa: E402
 from training.trainer.state import DamagedState, State, read_state, write_state  # noqa: E402
+from training.trainer.stepper import Stepper  # noqa: E402
 
 pytestmark = pytest.mark.torch
 
@@ -117,6 +120,53 @@ def stop_after(epoch: int) -> Callable[[str], None]:
             raise Stopped(f"after epoch {epoch}")
 
     return say
+
+
+def test_waiting_is_the_time_until_a_batch_comes(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [0.0]
+    monkeypatch.setattr("training.trainer.run.time", SimpleNamespace(perf_counter=lambda: clock[0]))
+
+    def loader() -> Iterator[int]:
+        for number in range(3):
+            clock[0] += 2.0
+            yield number
+
+    run: Any = SimpleNamespace(loader=loader(), progress=Progress(waiting=1.0))
+    for _ in Run._waited(run):
+        clock[0] += 5.0  # a step
+    assert run.progress.waiting == 1.0 + 3 * 2.0, "added to what was waited before a kill"
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_an_epoch_cut_in_two_waited_in_both_parts(
+    store: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, told: bool
+) -> None:
+    """Where the state of the first part is of older code, nobody knows how long it waited."""
+    task, step, steps = open_signals(store), Stepper.step, list[int]()
+
+    def stop(self: Stepper, *arguments: Any, **named: Any) -> None:
+        steps.append(1)
+        if len(steps) == 3:
+            raise Stopped("in the first epoch")
+        step(self, *arguments, **named)
+
+    with monkeypatch.context() as patched, pytest.raises(Stopped, match="in the first"):
+        patched.setattr(Stepper, "step", stop)
+        objective, model = supervised(task)
+        train(objective, task, config(save_steps=1), tmp_path, model=model)
+    *_, newest = sorted(tmp_path.glob("state-*"))
+    state = read_state(newest)
+    assert 0 < state.values.pop("waiting") < state.values["seconds"]
+    changed = state.values if not told else {**state.values, "waiting": 1e3}
+    newest.unlink()
+    write_state(newest, State(changed, state.tensors), temporary=tmp_path)
+    objective, model = supervised(task)
+    train(objective, task, config(save_steps=1), tmp_path, model=model)
+    log = (tmp_path / "log.jsonl").read_text().splitlines()
+    waited = [json.loads(line)["waiting_seconds"] for line in log]
+    whole = json.loads((tmp_path / "result.json").read_text())["waiting_seconds"]
+    assert all(0 < seconds < 1e3 for seconds in waited[1:])
+    assert (waited[0] > 1e3 and whole > 1e3) if told else waited[0] is whole is None
 
 
 @pytest.mark.parametrize("begun", [True, False])

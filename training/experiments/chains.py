@@ -15,7 +15,7 @@ from training.reports.experiment import Experiment
 from training.reports.report import replace
 from training.reports.spread import spread
 from training.reports.table import Cell, Measured, Table
-from training.runs.ledger import RESULT, TEST
+from training.runs.ledger import RESULT, RUN, TEST
 from training.runs.planned import folder_name
 from training.runs.settings import made_spec
 from training.selftraining.pseudo import Choice
@@ -63,8 +63,9 @@ def _measure(place: Place, made: Round, task: Task, arm: str, seed: int) -> None
     if not files.exists(folder / TEST):
         trained = read_trained(made.folder, device=place.device)
         write_evaluation(folder, evaluate(trained, "test", task, features=True))
-    result = files.read_bytes(Path(made.folder) / RESULT)
-    files.publish(folder / RESULT, result, temporary=folder)
+    for name in (RUN, RESULT):
+        said = files.read_bytes(Path(made.folder) / name)
+        files.publish(folder / name, said, temporary=folder)
 
 
 def _row(name: str, seed: int, made: Round) -> dict[str, Any]:

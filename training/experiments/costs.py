@@ -20,7 +20,8 @@ def cost_table(experiment: Experiment, *, threads: int, device: str) -> Table:
         results = [run.result for run in experiment.of(arm).values() if run.result]
         hours = sum(float(result["seconds"]) for result in results) / HOUR
         rates = spread(float(r["samples_per_second"]) for r in results if r["samples_per_second"])
-        waits = spread(waiting(r) for r in results if r["seconds"] and "waiting_seconds" in r)
+        shares = [waiting(result) for result in results]
+        waits = spread(share for share in shares if share is not None)
         rows.append(
             (
                 arm,
@@ -39,11 +40,13 @@ def cost_table(experiment: Experiment, *, threads: int, device: str) -> Table:
         notes=(
             "Training alone, without validation and tests; core-hours are seconds times threads,"
             " and one core beside a GPU. Teachers are arms of their own. Waiting is the share of"
-            " that time in which the loop had no batch; a GPU may still be busy then.",
+            " that time in which the loop had no batch, over the runs that tell it; a GPU may"
+            " still be busy then.",
         ),
     )
 
 
-def waiting(result: Mapping[str, Any]) -> float:
-    """Share of a run's seconds in which it waited for its next batch."""
-    return float(result["waiting_seconds"]) / float(result["seconds"])
+def waiting(result: Mapping[str, Any]) -> float | None:
+    """Share of a run's seconds in which it waited for its next batch; None of older runs."""
+    seconds, waited = result["seconds"], result.get("waiting_seconds")
+    return float(waited) / float(seconds) if seconds and waited is not None else None

@@ -17,6 +17,8 @@ from training.tasks import DataSpec, fold_names
 
 SMOKE, CPU, FULL = SCALES = ("smoke", "cpu", "full")
 """A run of the machinery in seconds; an hour of two cores; the paper's schedule, on a GPU."""
+RUNS = "runs"
+"""The folder of all runs of a plan, in that of the results."""
 NOT_FOUND = "NOT FOUND"
 """Of a number that no source at hand has."""
 
@@ -67,7 +69,7 @@ class Place:
     @property
     def runs(self) -> Path:
         """The folder of all runs."""
-        return self.folder / "runs"
+        return self.folder / RUNS
 
     def data(self, scale: Scale) -> DataSpec:
         """The samples of the plan, in its one fold where it has folds."""

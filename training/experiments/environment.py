@@ -18,7 +18,7 @@ from training.runs.record import commit, device_name, versions
 def environment(device: str, runs: Iterable[Path] = ()) -> dict[str, Any]:
     """All of it as plain values, the same in every call on one machine and one state of code.
 
-    runs: folders, whose commits are counted under `runs`.
+    runs: folders; how many of them each commit began is counted under `runs`.
     """
     made = [read_json(folder / RUN) or {} for folder in runs]
     commits = [each.get("record", {}).get("provenance", {}).get("code") for each in made]

@@ -52,7 +52,8 @@ class Needs:
     unpacking, taken where it is there.
     stores: words of `pipeline build-pis` or `build-gafs` by the name that the plan gives them.
     shapes: of one sample, by that name and `inputs`, channels first. folds: words of `pi-cache
-    folds`; none where the stored splits divide.
+    folds`; none where the stored splits divide. samples: how many the data set has, of a source
+    that also reads a part of it; 0 where that is not checked.
     """
 
     data: str
@@ -67,6 +68,7 @@ class Needs:
     whole: tuple[str, str] | None = None
     options: tuple[str, ...] = ()
     folds: tuple[str, ...] = ()
+    samples: int = 0
 
 
 def data_folder(given: Path | None) -> Path:

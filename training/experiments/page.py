@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from training.experiments.besttest import PLAN as SECOND_PLAN
 from training.experiments.besttest import TABLE as BEST_ON_TEST
 from training.experiments.compared import only, teachers_of, uncompared, without
 from training.experiments.description import NOT_FOUND, Description, Paper, Place, Scale
@@ -31,6 +32,8 @@ A_COLUMN = "a column of its own, of a second set of runs, has that."
 ONE_TEACHER = "A teacher has one seed, whose chance is in no spread and no p."
 APART = ("times", "costs", "exact-times")
 """Tables that no two runs have alike; the page links to them."""
+TWICE = ("summary-weighted",)
+"""Tables that say nearly what another one says; report.md has them."""
 
 
 def page_text(
@@ -57,7 +60,7 @@ def page_text(
         *(f"![{figure.title}]({figure.name}.png)\n\n{figure.title}." for figure in figures),
         *([] if sample is None else [sample]),
         f"**What differs.** {' '.join(differing_lines(scale, experiment, by_test=by_test))}",
-        *_ran(place, environment, [t.name for t in tables if t.name in APART]),
+        *_ran(place, environment, [t.name for t in tables if t.name in APART], by_test=by_test),
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -93,7 +96,7 @@ def chosen_line(experiment: Experiment, by_test: bool = False) -> str:
 def _is_shown(table: Table, apart: Sequence[str]) -> bool:
     """Whether the page has a table: of several metrics it has the first; report.md has all."""
     ends = tuple(f"-{metric.replace('_', '-')}" for metric in apart)
-    return table.name not in APART and not table.name.endswith(ends)
+    return table.name not in (*APART, *TWICE) and not table.name.endswith(ends)
 
 
 def measured_lines(description: Description, scale: Scale, experiment: Experiment) -> list[str]:
@@ -181,7 +184,9 @@ def commits_line(environment: Mapping[str, Any]) -> str:
     return f"commit of this page {page}, of its runs {each}"
 
 
-def _ran(place: Place, environment: Mapping[str, Any], apart: Sequence[str]) -> list[str]:
+def _ran(
+    place: Place, environment: Mapping[str, Any], apart: Sequence[str], *, by_test: bool
+) -> list[str]:
     stores = [
         f"| `{name}` | `{store.key[:12]}` | `{store.digest[:12]}` | {store.samples:,} |"
         f" `{store.command}` |"
@@ -189,8 +194,8 @@ def _ran(place: Place, environment: Mapping[str, Any], apart: Sequence[str]) -> 
     ]
     heading = ["| store | key | digest | samples | command |", "| --- | --- | --- | ---: | --- |"]
     versions = ", ".join(f"{name} {number}" for name, number in environment["versions"].items())
-    files = [f"[{NAME}]({NAME})", "[ledger.jsonl](ledger.jsonl)", "[report.md](report.md)"]
-    files += [f"[{name}.csv]({name}.csv)" for name in apart]
+    names = [NAME, *[SECOND_PLAN] * by_test, "ledger.jsonl", "report.md"]
+    files = [f"[{name}]({name})" for name in (*names, *(f"{table}.csv" for table in apart))]
     return [
         "**What ran.**",
         "\n".join([*heading, *stores]),

@@ -9,7 +9,7 @@ from typing import Any
 
 from pi_cache import files
 from pi_cache.errors import AlreadyPublished
-from training.experiments.description import FULL, SMOKE
+from training.experiments.description import FULL, RUNS, SMOKE
 from training.experiments.stores import SHOWN, Built
 from training.experiments.toml import to_toml
 
@@ -46,19 +46,22 @@ def plan_text(
     root: Path,
     seeds: Sequence[int],
     device: str,
+    name: str = NAME,
+    runs: str = RUNS,
 ) -> str:
     """The text of a plan that lies in a folder. data: of [data], beside the stores.
 
+    name, runs: of its file, and of the folder that its runs go to.
     Paths are written relative to the folder, so that both can be moved together.
     """
-    stores = {name: store.key[:SHOWN] for name, store in built.stores.items()}
-    more = {name: value for name, value in data.items() if value not in (None, {})}
+    stores = {part: store.key[:SHOWN] for part, store in built.stores.items()}
+    more = {key: value for key, value in data.items() if value not in (None, {})}
     placed = {"stores": stores, **more, "root": relative(root, folder)}
     if built.folds is not None:
         placed["folds"] = relative(built.folds, folder)
     document = {**plan, "seeds": list(seeds), "data": placed, "arms": list(plan["arms"])}
     document["defaults"] = on_device(plan.get("defaults", {}), device)
-    goes_on = f"# `training repeat {NAME} --out runs` in this folder goes on with it."
+    goes_on = f"# `training repeat {name} --out {runs}` in this folder goes on with it."
     return f"{_heading(title)}\n{goes_on}\n{to_toml(document)}"
 
 

@@ -17,8 +17,9 @@ from training.experiments import besttest
 from training.experiments.calls import caller
 from training.experiments.compared import only, uncompared, without
 from training.experiments.costs import cost_table
-from training.experiments.description import SMOKE, Description, Place, Scale
+from training.experiments.description import RUNS, SMOKE, Description, Place, Scale
 from training.experiments.environment import environment
+from training.experiments.fits import FOLDER as PI_NETS
 from training.experiments.fits import fit_all, folder_of
 from training.experiments.measure import Measurer
 from training.experiments.needs import open_source
@@ -86,11 +87,11 @@ def run_experiment(
         call=call,
     )
     if chosen.plan["arms"]:
-        _repeat(_plan(description, chosen, place), place.folder / NAME, place.runs, say, command)
+        _repeat(description, chosen, place, command)
         if best_on_test:
             second = replace_in(chosen, plan=besttest.by_test(chosen.plan))
-            plan = _plan(description, second, place)
-            _repeat(plan, folder / besttest.PLAN, folder / besttest.RUNS, say, command)
+            names = {"name": besttest.PLAN, "runs": besttest.RUNS}
+            _repeat(description, second, place, command, **names)
     if description.after is not None:
         description.after(place, chosen)
     return _report(description, chosen, place)
@@ -100,7 +101,7 @@ def _title(description: Description, scale: str) -> str:
     return f"{description.title}, scale {scale}"
 
 
-def _plan(description: Description, scale: Scale, place: Place) -> bytes:
+def _plan(description: Description, scale: Scale, place: Place, name: str, runs: str) -> bytes:
     """The file of the plan, with what the step before it made."""
     more: dict[str, Any] = {}
     if scale.fits or scale.one_fold:
@@ -115,16 +116,30 @@ def _plan(description: Description, scale: Scale, place: Place) -> bytes:
         root=place.root,
         seeds=place.seeds,
         device=place.device,
+        name=name,
+        runs=runs,
     )
     return text.encode()
 
 
-def _repeat(plan: bytes, file: Path, runs: Path, say: Say, command: Sequence[str] | None) -> None:
-    """Make all runs of a plan, which lies beside them; one that is refused changes nothing."""
+def _repeat(
+    description: Description,
+    scale: Scale,
+    place: Place,
+    command: Sequence[str] | None,
+    *,
+    name: str = NAME,
+    runs: str = RUNS,
+) -> None:
+    """Make all runs of the plan, which lies beside them; one that is refused changes nothing.
+
+    name, runs: of its file, and of the folder of its runs.
+    """
+    plan, file = _plan(description, scale, place, name, runs), place.folder / name
     before = files.read_bytes(file) if files.exists(file) else plan
     replace(file, plan)
     try:
-        repeat(read_plan(file), runs, say=say, command=command)
+        repeat(read_plan(file), place.folder / runs, say=place.say, command=command)
     except AlreadyPublished:
         replace(file, before)
         raise
@@ -137,7 +152,7 @@ def _report(description: Description, scale: Scale, place: Place) -> Path:
     made = _tables(description, scale, place, experiment)
     drawn = _figures(description, place, experiment)
     write_report(place.folder, experiment, made, drawn)
-    found = environment(place.device, [run.folder for run in experiment.runs.values()])
+    found = environment(place.device, _run_folders(place, experiment))
     text = page_text(
         description,
         place,
@@ -155,6 +170,13 @@ def _report(description: Description, scale: Scale, place: Place) -> Path:
     replace(place.folder / PAGE, text.encode())
     files.sweep(place.folder, older=0.0)  # what killed calls left
     return place.folder / PAGE
+
+
+def _run_folders(place: Place, experiment: Experiment) -> list[Path]:
+    """Of every run that a number of the page is from: PI-Nets too, and those of a second column."""
+    second = besttest.second_runs(place.folder)
+    found = [*experiment.runs.values(), *([] if second is None else second.runs.values())]
+    return [*(run.folder for run in found), *files.listing(place.folder / PI_NETS)]
 
 
 def _corrupt(description: Description, scale: Scale, place: Place, experiment: Experiment) -> None:

@@ -90,6 +90,7 @@ def needs(series: Series, scale: str) -> Needs:
             classes=series.classes,
             folds=1 if scale == SMOKE else folds,
         ),
+        samples=series.samples,
     )
 
 
@@ -114,9 +115,10 @@ def scale(series: Series, name: str) -> Scale:
         differs=(
             f"{first} {series.samples} series of {series.what} instead of PAMAP2, as the archive"
             f" has them; {FOLDS[name]} stratified folds of all of them instead of the archive's one"
-            " division, so that no number here is one of the archive's tables. Networks, weights"
-            " and terms are those of the experiment `tpkd`; images are those of"
-            " `pipeline build-pis` without a recipe, with a window of ours.",
+            " division, so that no number here is one of the archive's tables. The archive does not"
+            " say who moved, so that a person may be on both sides. Networks, weights and terms are"
+            " those of the experiment `tpkd`; images are those of `pipeline build-pis` without a"
+            " recipe, with a window of ours.",
         ),
     )
 

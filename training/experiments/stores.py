@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pi_cache import files
 from training.experiments.calls import Caller
-from training.experiments.needs import Needs
+from training.experiments.needs import DataNotFound, Needs
 
 FOLDS = "folds.json"
 SHOWN = 12
@@ -34,14 +34,27 @@ class Built:
 
 
 def build_stores(needs: Needs, source: str, folder: Path, call: Caller) -> Built:
-    """Every store, and the folds of the first in a folder. Raises what `call` raises."""
+    """Every store, and the folds of the first in a folder.
+
+    Raises DataNotFound for a data set that is not whole, what `call` raises.
+    """
     options = [word for option in needs.options for word in ("--source-option", option)]
     made = {name: _build(words, source, options, call) for name, words in needs.stores.items()}
+    _check_whole(needs, source, made)
     folds = folder / FOLDS if needs.folds else None
     if folds is not None and not files.exists(folds):
         first = next(iter(made.values()))
         call("pi-cache", "folds", first.key[:SHOWN], *needs.folds, "--out", folds)
     return Built(stores=made, folds=folds)
+
+
+def _check_whole(needs: Needs, source: str, made: Mapping[str, Store]) -> None:
+    for store in made.values():
+        if needs.samples and store.samples != needs.samples:
+            raise DataNotFound(
+                f"{source} has {store.samples} samples, and {needs.samples} are those of this"
+                f" experiment ({needs.data}): get every file of it"
+            )
 
 
 def _build(words: Sequence[str], source: str, options: Sequence[str], call: Caller) -> Store:

@@ -24,6 +24,7 @@ from training.pinets.errors import Errors
 from training.pinets.measure import measure
 from training.pinets.seen import check_not_seen
 from training.runs.execute import seeded
+from training.runs.record import provenance
 from training.tasks import DataSpec, Task, open_task
 from training.trained import ModelSpec, Trained, read_trained
 from training.trainer.config import TrainConfig
@@ -88,7 +89,7 @@ def fit_pi_net(
     task = open_task(spec.data, labelled=False)
     model, view, network = _network(spec, task, say)
     objective = Regression(network, view, spec.target)
-    record = {"pi_net": spec.to_dict()}
+    record = {"pi_net": spec.to_dict(), "provenance": provenance(spec.config.device)}
     result = train(objective, task, spec.config, folder, model=model, say=say, record=record)
     trained = read_trained(folder, device=spec.config.device)
     return result, _measured(trained, task, spec, folder)

@@ -59,17 +59,24 @@ def device_name(device: str) -> str:
 
 @cache
 def commit() -> str | None:
-    """The commit of the code, `+ changes` where files differ from it; None outside a checkout."""
+    """The commit of the code; None outside a checkout.
+
+    `+ changes` follows where files differ from it, or where git cannot tell.
+    """
     head = _git("rev-parse", "HEAD")
     if head is None or not (CODE / ".git").exists():
         return None
-    return f"{head} + changes" if _git("status", "--porcelain", "-uno") else head
+    changed = _git("status", "--porcelain", "-uno")
+    return head if changed == "" else f"{head} + changes"
 
 
 def _git(*words: str) -> str | None:
     try:
         done = subprocess.run(
-            ["git", "-C", str(CODE), *words], capture_output=True, text=True, timeout=60
+            ["git", "--no-optional-locks", "-C", str(CODE), *words],
+            capture_output=True,
+            text=True,
+            timeout=60,
         )
     except (OSError, subprocess.TimeoutExpired):
         return None

@@ -34,6 +34,7 @@ from training.methods.base import Term, Terms
 from training.pinets.seen import seen_ids
 from training.runs.batches import augmented
 from training.runs.execute import seeded
+from training.runs.record import provenance
 from training.runs.spec import RunSpec
 from training.runs.teachers import Given, check_given, open_given
 from training.selftraining.pseudo import (
@@ -280,7 +281,8 @@ class _Chain:
             class_names=self.task.class_names,
             record=self.task.record,
         )
-        own = {"self_training": self.spec.to_dict(), "round": number, **says}
+        made_by = {"provenance": provenance(config.device)}
+        own = {"self_training": self.spec.to_dict(), "round": number, **says, **made_by}
         self.say(f"round {number}: {len(samples)} samples")
         return train(
             objective,

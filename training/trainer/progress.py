@@ -29,7 +29,8 @@ class Progress:
     """What a run has done.
 
     epochs: whole ones. lines: of the log, one for each. best: None before the first. sums,
-    seconds, waiting: of the epoch under way; waiting are the seconds without a batch.
+    seconds, waiting: of the epoch under way; waiting are the seconds without a batch, None where
+    part of it was trained by code that did not tell.
     """
 
     epochs: int = 0
@@ -37,7 +38,7 @@ class Progress:
     best: Best | None = None
     sums: Sums = field(default_factory=Sums)
     seconds: float = 0.0
-    waiting: float = 0.0
+    waiting: float | None = 0.0
 
     @property
     def place(self) -> Place:
@@ -72,5 +73,5 @@ class Progress:
         if values["best"] is not None:
             epoch, score = values["best"]
             best = Best(epoch, score, state.group("best"))
-        times = values["seconds"], values.get("waiting", 0.0)  # older states have no waiting
+        times = values["seconds"], values.get("waiting", None if values["seconds"] else 0.0)
         return cls(values["epochs"], values["lines"], best, sums, *times)

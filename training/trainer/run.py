@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import platform
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -175,7 +175,8 @@ class Run:
         """Every batch of the loader; the time until it comes is added up."""
         asked = time.perf_counter()
         for batch in self.loader:
-            self.progress.waiting += time.perf_counter() - asked
+            if self.progress.waiting is not None:
+                self.progress.waiting += time.perf_counter() - asked
             yield batch
             asked = time.perf_counter()
 
@@ -204,7 +205,7 @@ class Run:
         if self.measurer is not None and measured is not None:
             line[self.measurer.name] = dict(measured)
         line["seconds"] = round(progress.seconds, 6)
-        line["waiting_seconds"] = round(progress.waiting, 6)
+        line["waiting_seconds"] = None if progress.waiting is None else round(progress.waiting, 6)
         line["measuring_seconds"] = round(seconds, 6)
         line["samples_per_second"] = round(samples / max(progress.seconds, 1e-9), 3)
         return line
@@ -281,7 +282,7 @@ class Run:
             "measured": f"{self.objective.measured} of {side}",
             "score": progress.best.score,
             "seconds": round(seconds, 6),
-            "waiting_seconds": round(sum(line.get("waiting_seconds", 0.0) for line in lines), 6),
+            "waiting_seconds": waited(lines),
             "samples_per_second": round(samples / max(seconds, 1e-9), 3),
             "skipped": sum(line.get("skipped", 0) for line in lines),
             "ranks": self.ranks.ranks,
@@ -321,6 +322,12 @@ class Run:
             record=record,
         )
         write_trained(self.folder.path / f"{name}.safetensors", trained)
+
+
+def waited(lines: Sequence[Mapping[str, Any]]) -> float | None:
+    """Seconds without a batch; None where an epoch was trained by code that did not tell."""
+    told: list[Any] = [line.get("waiting_seconds") for line in lines]
+    return None if None in told else round(sum(told), 6)
 
 
 def said(line: Mapping[str, Any], epochs: int) -> str:
