@@ -96,7 +96,7 @@ def needs(series: Series, scale: str) -> Needs:
 
 def scale(series: Series, name: str) -> Scale:
     """What runs at a scale: the arms of TPKD."""
-    own = {} if name == SMOKE else {"batch_size": BATCH}
+    own = {} if name == SMOKE else {"batch_size": BATCH, "drop_last": True}
     config = {**CONFIG[name], **own, **({"epochs": series.epochs} if name == CPU else {})}
     small = "This scale shows that all of it runs, and its numbers mean nothing."
     schedule = "The schedule is that of TDA_KD."
