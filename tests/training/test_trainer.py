@@ -377,6 +377,21 @@ def test_a_last_batch_that_is_too_small_is_left_out(
     assert len(told) == (smallest == 3)
 
 
+@pytest.mark.parametrize(
+    ("compares", "batch_size", "told"), [(True, 12, True), (False, 12, False), (True, 15, False)]
+)
+def test_a_small_last_batch_is_told_where_samples_are_compared(
+    task: Any, tmp_path: Path, compares: bool, batch_size: int, told: bool
+) -> None:
+    """38 samples in batches of 12 leave 2, in batches of 15 they leave 8."""
+    said = list[str]()
+    objective, model = supervised(task)
+    objective.compares = compares
+    made = config(batch_size=batch_size, epochs=1)
+    train(objective, task, made, tmp_path, model=model, say=said.append)
+    assert any("drop_last=true leaves them out" in text for text in said) == told
+
+
 def test_no_batch_that_is_large_enough_is_refused(task: Any, tmp_path: Path) -> None:
     objective, model = supervised(task)
     with pytest.raises(InvalidSpec, match="no step would have 2 samples"):

@@ -12,6 +12,7 @@ from training.experiments.photographs import (
     CONFIG,
     DIFFERS,
     PIXELS,
+    WHOLE_BATCHES,
     images,
     photographs,
     placed,
@@ -80,7 +81,7 @@ def arms(deep: str, wide: str) -> list[dict[str, Any]]:
 def scale(name: str) -> Scale:
     """What runs at a scale."""
     limit = LIMIT[name]
-    config = {**CONFIG[name], **({"epochs": EPOCHS} if name == CPU else {})}
+    config = {**CONFIG[name], **WHOLE_BATCHES[name], **({"epochs": EPOCHS} if name == CPU else {})}
     return Scale(
         needs=photographs(name, images(PIXELS[name]), {}, limit=limit),
         plan=plan_of(

@@ -40,7 +40,8 @@ class Method(ABC):
 
     name: of METHODS. source: paper and section. least, most: how many teachers it takes, None for
     any number. roles: what the paper's teachers read, in the order of its weights. stages: it reads
-    the maps of stages, not the logits alone. needs_start: the student starts from a network of its
+    the maps of stages, not the logits alone. compares: a term compares the samples of a batch with
+    each other, so that its size matters. needs_start: the student starts from a network of its
     kind that was trained alone. pick: the epoch of a teacher's run, `best` or `last`, where the
     method is about that; see `picked`. term_names: of all summands that it may have.
     """
@@ -51,6 +52,7 @@ class Method(ABC):
     most: ClassVar[int | None] = 1
     roles: ClassVar[tuple[str, ...]] = ()
     stages: ClassVar[bool] = False
+    compares: ClassVar[bool] = False
     needs_start: ClassVar[bool] = False
     pick: ClassVar[str | None] = None
     term_names: ClassVar[tuple[str, ...]] = ("ce",)

@@ -75,6 +75,7 @@ class Sp(WithKd):
     name: ClassVar[str] = "sp"
     source: ClassVar[str] = "Tung and Mori, ICCV 2019, arXiv 1907.09682; RepDistiller"
     stages: ClassVar[bool] = True
+    compares: ClassVar[bool] = True
     term_names: ClassVar[tuple[str, ...]] = ("ce", "kd", "sp")
     sp_weight: float = 3000.0
     layers: tuple[str, ...] = LAST
@@ -107,6 +108,7 @@ class Rkd(WithKd):
     name: ClassVar[str] = "rkd"
     source: ClassVar[str] = "Park et al., CVPR 2019, arXiv 1904.05068; RepDistiller"
     stages: ClassVar[bool] = True
+    compares: ClassVar[bool] = True
     term_names: ClassVar[tuple[str, ...]] = ("ce", "kd", "distance", "angle")
     distance_weight: float = 25.0
     angle_weight: float = 50.0

@@ -36,6 +36,7 @@ class Tgd(Weighted):
     source: ClassVar[str] = "Jeon et al., GRaM at ICML 2024, arXiv 2407.05316, and its code"
     roles: ClassVar[tuple[str, ...]] = ("image", "PI")
     stages: ClassVar[bool] = True
+    compares: ClassVar[bool] = True
     term_names: ClassVar[tuple[str, ...]] = ("ce", "kd", "sp")
     kd_weight: float = 0.9
     kd_reduction: str = "element_mean"
@@ -108,6 +109,7 @@ class Tpkd(Weighted):
     source: ClassVar[str] = "Jeon et al., EAAI 2024, arXiv 2407.05315, by notes on it"
     roles: ClassVar[tuple[str, ...]] = ("PI", "signal")
     stages: ClassVar[bool] = True
+    compares: ClassVar[bool] = True
     needs_start: ClassVar[bool] = True
     term_names: ClassVar[tuple[str, ...]] = ("ce", "kd", "orthogonal", "sp")
     kd_weight: float = 0.99

@@ -15,12 +15,15 @@ from training.trainer.ranks import Ranks
 from training.trainer.sides import Prepared, Sides, Transform, narrowed
 
 Batch = dict[str, Tensor]
+SMALL = 0.25
+"""A last batch of less than this share of the others is told where its samples are compared."""
 
 
 class Feed:
     """Batches of the training side.
 
-    loader: of steps. least: samples that a step needs on each rank. Raises InvalidSpec for a
+    loader: of steps. least: samples that a step needs on each rank. compares: with each other.
+    Raises InvalidSpec for a
     missing array, CorruptStore.
     """
 
@@ -36,7 +39,7 @@ class Feed:
     ) -> None:
         self.sides, self.objective, self.config = sides, objective, config
         self.ranks, self.device = ranks, device
-        self.least = objective.smallest
+        self.least, self.compares = objective.smallest, objective.compares
         data, needed = sides.train, getattr(transform, "names", None)
         if transform is None or needed is not None:
             data = narrowed(data, objective, needed or ())
@@ -67,6 +70,13 @@ class Feed:
             say(
                 f"the last batch of an epoch has {small[0]} of {self.least} samples that are"
                 " needed, and is left out"
+            )
+        last, full = totals[-1], max(totals)
+        if self.compares and self.least <= last < full * SMALL:
+            say(
+                f"the last batch of an epoch has {last} samples, all others {full}, and samples of"
+                " a batch are compared with each other: so few may throw a student off;"
+                " drop_last=true leaves them out"
             )
 
     def example(self) -> Batch:

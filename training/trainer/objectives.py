@@ -29,7 +29,8 @@ class Objective(nn.Module):
     """A network, what it reads, and its terms. A child says which.
 
     network: what is trained. learned: what is trained with it and thrown away. smallest: samples
-    that a batch needs, 2 for the norms of a network; smaller ones are left out. measured: the name
+    that a batch needs, 2 for the norms of a network; smaller ones are left out. compares: it
+    compares the samples of a batch with each other. measured: the name
     of its score; higher: whether more of it is better. labelled: it needs a label of each sample.
     """
 
@@ -37,6 +38,7 @@ class Objective(nn.Module):
     higher: ClassVar[bool] = True
     labelled: ClassVar[bool] = True
     smallest: int = 2
+    compares: bool = False
 
     def __init__(self, network: nn.Module, view: View) -> None:
         super().__init__()
@@ -140,6 +142,7 @@ class Distilled(Supervised):
         self.method = method
         self.teachers = Teachers(tuple(teachers), stages=method.stages)
         self.smallest = max(type(self).smallest, method.smallest)
+        self.compares = method.compares
 
     @property
     def names(self) -> tuple[str, ...]:
