@@ -122,11 +122,15 @@ def test_every_run_is_measured_and_once(store: Path, tmp_path: Path) -> None:
         folder = tmp_path / name / "splits" / "seed-0"
         write_evaluation(folder, evaluate(read_trained(folder), "test", open_task(data(store))))
     said: list[str] = []
+    aside = tmp_path / "corrupted"
+    (aside / "task-1" / "noise-1").mkdir(parents=True)
+    (aside / "task-1" / "noise-1" / "samples.npz").write_bytes(b"of a call that was killed")
     for _ in range(2):
         with Measurer(
             ("noise",),
             {},
             caller(tmp_path, said.append),
+            aside,
             device="cpu",
             say=said.append,
             numbers=(1,),
@@ -137,3 +141,4 @@ def test_every_run_is_measured_and_once(store: Path, tmp_path: Path) -> None:
         "raw/splits/seed-0 under noise",
     ]
     assert sum(line.startswith("$ pipeline") for line in said) == 1
+    assert not aside.exists()

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import tempfile
+import shutil
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -38,7 +37,8 @@ SEED = 0
 class Measurer:
     """Measures runs under corruptions, task by task; used as a context, it cleans up after itself.
 
-    nets: PI-Nets by the name of the array that each gives. numbers: of the levels, None for all.
+    nets: PI-Nets by the name of the array that each gives. aside: the folder of corrupted samples,
+    which is there while they are needed. numbers: of the levels, None for all.
     """
 
     def __init__(
@@ -46,22 +46,24 @@ class Measurer:
         kinds: Sequence[str],
         nets: Mapping[str, Trained],
         call: Caller,
+        aside: Path,
         *,
         device: str,
         say: Say,
         numbers: Sequence[int] | None = None,
     ) -> None:
-        self.kinds, self.nets, self.call = kinds, nets, call
+        self.kinds, self.nets, self.call, self.aside = kinds, nets, call, aside
         self.device, self.say, self.numbers = device, say, numbers
         self._open: dict[str, tuple[Task, Corrupted]] = {}
-        self._folders = ExitStack()
+        self._opened = 0
 
     def __enter__(self) -> Measurer:
+        shutil.rmtree(self.aside, ignore_errors=True)  # of a call that was killed
         return self
 
     def __exit__(self, *error: object) -> None:
         self._open.clear()
-        self._folders.close()
+        shutil.rmtree(self.aside, ignore_errors=True)
 
     def measure(self, experiment: Experiment) -> None:
         """Measure every run once. Left out is one that reads images that cannot be made anew.
@@ -113,11 +115,13 @@ class Measurer:
         known = repr(sorted(spec.to_dict().items()))
         if known not in self._open:
             if len(self._open) == KEPT:
-                del self._open[next(iter(self._open))]
+                _, first = self._open.pop(next(iter(self._open)))
+                shutil.rmtree(first.folder, ignore_errors=True)
             task = open_task(spec)
             assert task.test is not None
-            folder = self._folders.enter_context(tempfile.TemporaryDirectory(prefix="pi-corrupt-"))
-            corrupted = Corrupted(task.test, self.nets, self.call, Path(folder), seed=SEED)
+            self._opened += 1
+            folder = self.aside / f"task-{self._opened}"
+            corrupted = Corrupted(task.test, self.nets, self.call, folder, seed=SEED)
             self._open[known] = (task, corrupted)
         return self._open[known]
 

@@ -41,6 +41,8 @@ LEDGER = "ledger.jsonl"
 ENVIRONMENT = "environment.json"
 CURVES = "robustness"
 """The figure that has a line and not a panel of each arm."""
+ASIDE = "corrupted"
+"""The folder of corrupted samples and their stores, gone when all of them are measured."""
 FIRST = (1,)
 """Levels of corruption at smoke scale."""
 Say = Callable[[str], None]
@@ -188,6 +190,7 @@ def _corrupt(description: Description, scale: Scale, place: Place, experiment: E
         kinds,
         nets if kinds else {},
         place.call,
+        place.folder / ASIDE,
         device=place.device,
         say=place.say,
         numbers=FIRST if small else None,
