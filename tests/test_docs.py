@@ -36,6 +36,7 @@ DOCUMENTS = [
     "docs/self-training.md",
     "docs/serving.md",
     "docs/wearables.md",
+    *(path.relative_to(ROOT).as_posix() for path in ROOT.glob("docs/results/*/page.md")),
 ]
 PAGES = [
     f"docs/{name}.md" for name in ("conventions", "format", "joins-and-folds", "losses", "models")
