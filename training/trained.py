@@ -149,6 +149,10 @@ def find_trained(path: str | Path) -> Path:
         return folder
     file = folder / f"{name}.safetensors"
     if not files.exists(file):
+        if not files.exists(folder / "run.json"):
+            raise FileNotFoundError(
+                f"{folder} is no folder of a run; give one, or a network's file"
+            )
         raise FileNotFoundError(
             f"{folder} has no {file.name}: the run has not ended; run the same command again"
         )

@@ -30,6 +30,7 @@ from pi_cache.sampling.samples import (
 )
 
 SIDES = ("train", "validation", "test")
+DIVIDE = "divide them by `pi-cache folds STORE --stratified 5 --out FILE`"
 ROLES: Mapping[str, str] = {
     "train": "train",
     "training": "train",
@@ -270,7 +271,7 @@ def from_splits(
     """
     given = samples.splits if splits is None else parse_texts(splits, "splits")
     if given is None:
-        raise InvalidFolds("these samples have no splits; draw folds, or read them from a file")
+        raise InvalidFolds(f"these samples have no splits; {DIVIDE}")
     chosen = usable(samples, among)
     names, code = coded(_all_named(samples, given, chosen, "split"))
     unknown = [name for name in names if roles.get(name) not in SIDES]
@@ -284,7 +285,7 @@ def from_splits(
     if not len(sides["train"]) or len(sides["train"]) == len(chosen):
         raise InvalidFolds(
             f"the splits {listed(names)} do not divide {len(chosen)} samples into training and"
-            " other ones; draw folds instead, or build a store of all splits"
+            f" other ones; {DIVIDE}, or build a store of all splits"
         )
     return Fold(name="splits", made_of=ids_digest(samples), **sides)
 

@@ -293,6 +293,9 @@ def test_a_network_and_all_it_needs_in_one_file(task: Task, tmp_path: Path) -> N
 def test_files_that_are_no_network(task: Task, tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="no such network"):
         read_trained(tmp_path / "absent")
+    with pytest.raises(FileNotFoundError, match="is no folder of a run"):
+        read_trained(tmp_path)
+    (tmp_path / "run.json").write_bytes(b"{}")
     with pytest.raises(FileNotFoundError, match="the run has not ended"):
         read_trained(f"{tmp_path}:last")
     (tmp_path / "a.safetensors").write_bytes(b"nothing")

@@ -13,7 +13,7 @@ from pi_cache.errors import InvalidSpec
 from pi_cache.specs.checks import Checks
 from training.losses.features import afd_attention, afd_batch_mean
 from training.methods.base import Term, Terms
-from training.methods.checks import check_layers, check_weights
+from training.methods.checks import check_layers, check_not_negative
 from training.methods.kd import WithKd
 from training.methods.layers import ALL, named
 from training.models.network import average
@@ -81,7 +81,7 @@ class Afd(WithKd):
 
     def check(self, checks: Checks) -> None:
         super().check(checks)
-        check_weights(checks, afd_weight=self.afd_weight)
+        check_not_negative(checks, afd_weight=self.afd_weight)
         check_layers(checks, student_layers=self.student_layers, teacher_layers=self.teacher_layers)
         checks.that(self.size >= 1, f"size must be a whole number from 1 on, got {self.size!r}")
 

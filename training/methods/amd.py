@@ -20,7 +20,7 @@ from pi_cache.specs.checks import Checks
 from training.losses.amd import LOCAL, MARGIN, SCALE, SCORES, amd_global, amd_global_local
 from training.losses.shapes import REDUCTIONS
 from training.methods.base import Term, Terms
-from training.methods.checks import check_layers, check_positive, check_weights
+from training.methods.checks import check_layers, check_not_negative, check_positive
 from training.methods.kd import WithKd
 from training.methods.layers import ALL, pairs
 from training.models.outputs import Outputs
@@ -50,7 +50,7 @@ class Amd(WithKd):
 
     def check(self, checks: Checks) -> None:
         super().check(checks)
-        check_weights(checks, amd_weight=self.amd_weight)
+        check_not_negative(checks, amd_weight=self.amd_weight)
         check_layers(checks, layers=self.layers)
         check_positive(checks, scale=self.scale, margin=self.margin)
         checks.choice("reduction", self.reduction, tuple(REDUCTIONS))

@@ -12,8 +12,8 @@ SUM = 1e-6
 """How far weights of teachers may be from adding up to one."""
 
 
-def check_weights(checks: Checks, **weights: float) -> None:
-    """Weights of terms: finite and not negative."""
+def check_not_negative(checks: Checks, **weights: float) -> None:
+    """Weights of terms: finite numbers from 0 on."""
     for name, value in weights.items():
         holds = math.isfinite(value) and value >= 0
         checks.that(holds, f"{name} must be a finite number from 0 on, got {value!r}")
@@ -34,7 +34,7 @@ def check_layers(checks: Checks, **layers: Sequence[str]) -> None:
 
 def check_shares(checks: Checks, weights: Sequence[float]) -> None:
     """Weights of teachers: from 0 on, and together one."""
-    check_weights(checks, **{f"weight {k} of teachers": w for k, w in enumerate(weights, 1)})
+    check_not_negative(checks, **{f"weight {k} of teachers": w for k, w in enumerate(weights, 1)})
     total = sum(weights)  # fsum raises where numbers are too large, or infinite with both signs
     checks.that(
         abs(total - 1) <= SUM,

@@ -12,7 +12,7 @@ from pi_cache.specs.checks import Checks
 from training.losses.features import l2
 from training.losses.shapes import REDUCTIONS, match_positions
 from training.methods.base import Term, Terms
-from training.methods.checks import check_weights
+from training.methods.checks import check_not_negative
 from training.methods.kd import WithKd
 from training.methods.layers import pairs
 from training.models.layers import NORMS, conv
@@ -50,7 +50,7 @@ class FitNet(WithKd):
 
     def check(self, checks: Checks) -> None:
         super().check(checks)
-        check_weights(checks, hint_weight=self.hint_weight)
+        check_not_negative(checks, hint_weight=self.hint_weight)
         checks.choice("reduction", self.reduction, tuple(REDUCTIONS))
         checks.that(self.layer != "all", "layer must be one layer, such as stage2; got all")
 

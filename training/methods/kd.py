@@ -17,7 +17,7 @@ from pi_cache.specs.checks import Checks
 from training.losses.kd import cross_entropy_batch_mean, kl_batch_mean, kl_element_mean
 from training.losses.shapes import REDUCTIONS
 from training.methods.base import Method, Term, Terms
-from training.methods.checks import check_positive, check_weights
+from training.methods.checks import check_not_negative, check_positive
 from training.models.outputs import Outputs
 
 KL: Mapping[str, Callable[..., Tensor]] = {
@@ -41,11 +41,11 @@ class WithKd(Method):
     kd_reduction: str = "batch_mean"
 
     def check(self, checks: Checks) -> None:
-        check_weights(checks, kd_weight=self.kd_weight)
+        check_not_negative(checks, kd_weight=self.kd_weight)
         check_positive(checks, temperature=self.temperature)
         checks.choice("kd_reduction", self.kd_reduction, tuple(REDUCTIONS))
         if self.ce_weight is not None:
-            check_weights(checks, ce_weight=self.ce_weight)
+            check_not_negative(checks, ce_weight=self.ce_weight)
         elif self.kd_weight > 1:
             checks.that(False, "give ce_weight too where kd_weight is above 1")
 

@@ -16,7 +16,7 @@ from training.losses.relations import rkd_angle_triplet_mean, rkd_distance_pair_
 from training.losses.shapes import REDUCTIONS
 from training.losses.similarity import sp_element_mean
 from training.methods.base import Term, Terms
-from training.methods.checks import check_layers, check_weights
+from training.methods.checks import check_layers, check_not_negative
 from training.methods.kd import WithKd
 from training.methods.layers import ALL, LAST, pairs
 from training.models.outputs import Outputs
@@ -42,7 +42,7 @@ class At(WithKd):
 
     def check(self, checks: Checks) -> None:
         super().check(checks)
-        check_weights(checks, at_weight=self.at_weight)
+        check_not_negative(checks, at_weight=self.at_weight)
         check_layers(checks, layers=self.layers)
         checks.that(
             1 <= self.power < math.inf,
@@ -82,7 +82,7 @@ class Sp(WithKd):
 
     def check(self, checks: Checks) -> None:
         super().check(checks)
-        check_weights(checks, sp_weight=self.sp_weight)
+        check_not_negative(checks, sp_weight=self.sp_weight)
         check_layers(checks, layers=self.layers)
 
     def added(
@@ -115,7 +115,9 @@ class Rkd(WithKd):
 
     def check(self, checks: Checks) -> None:
         super().check(checks)
-        check_weights(checks, distance_weight=self.distance_weight, angle_weight=self.angle_weight)
+        check_not_negative(
+            checks, distance_weight=self.distance_weight, angle_weight=self.angle_weight
+        )
 
     @property
     def smallest(self) -> int:

@@ -20,7 +20,7 @@ from training.losses.teachers import (
     weighted_kl_element_mean,
 )
 from training.methods.base import Term, Terms
-from training.methods.checks import check_as_many, check_shares, check_weights
+from training.methods.checks import check_as_many, check_not_negative, check_shares
 from training.methods.features import projector
 from training.methods.kd import WithKd
 from training.models.outputs import Outputs
@@ -123,7 +123,7 @@ class CaMkd(Multi):
 
     def check(self, checks: Checks) -> None:
         super().check(checks)
-        check_weights(checks, feature_weight=self.feature_weight)
+        check_not_negative(checks, feature_weight=self.feature_weight)
 
     def learned(self, student: Outputs, teachers: Sequence[Outputs]) -> nn.ModuleDict:
         own = student.maps["pooled"]

@@ -15,7 +15,7 @@ from training.losses.kd import cross_entropy_batch_mean, rescale
 from training.losses.shapes import REDUCTIONS
 from training.losses.similarity import tgd_element_mean, tpkd
 from training.methods.base import Term, Terms
-from training.methods.checks import check_layers, check_positive, check_weights
+from training.methods.checks import check_layers, check_not_negative, check_positive
 from training.methods.layers import ALL, Pair, pairs
 from training.methods.several import WEIGHTED_KL, Weighted
 from training.models.outputs import Outputs
@@ -46,7 +46,7 @@ class Tgd(Weighted):
 
     def check(self, checks: Checks) -> None:
         super().check(checks)
-        check_weights(checks, sp_weight=self.sp_weight)
+        check_not_negative(checks, sp_weight=self.sp_weight)
         check_layers(checks, layers=self.layers)
 
     def added(
@@ -125,7 +125,9 @@ class Tpkd(Weighted):
 
     def check(self, checks: Checks) -> None:
         super().check(checks)
-        check_weights(checks, orthogonal_weight=self.orthogonal_weight, sp_weight=self.sp_weight)
+        check_not_negative(
+            checks, orthogonal_weight=self.orthogonal_weight, sp_weight=self.sp_weight
+        )
         check_layers(checks, layers=self.layers)
         checks.choice("reduction", self.reduction, tuple(REDUCTIONS))
         checks.choice("layout", self.layout, LAYOUTS)
