@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -155,6 +156,21 @@ def test_a_subset_fine_tunes_a_network(store: Store, fitted: Path, tmp_path: Pat
     refitted = spec_of(store, epochs=1, limit=8, start=str(fitted), normalise="windows")
     fit_pi_net(refitted, tmp_path / "2", say=lambda text: None)
     assert read_trained(tmp_path / "2").view != start.view
+
+
+def test_a_fit_is_the_same_one_wherever_it_lies(store: Store, fitted: Path, tmp_path: Path) -> None:
+    shutil.copytree(fitted, tmp_path / "start")
+    spec = spec_of(store, epochs=1, limit=8, start=str(fitted))
+    fit_pi_net(spec, tmp_path / "run", say=lambda text: None)
+    shutil.move(tmp_path / "run", tmp_path / "moved")
+    said: list[str] = []
+    other = replace(spec, start=str(tmp_path / "start"))
+    fit_pi_net(other, tmp_path / "moved", say=said.append)
+    assert not any("epoch 1 of" in line for line in said), "nothing was trained again"
+    fit_pi_net(replace(spec, start=None), tmp_path / "bare", say=lambda text: None)
+    bare = replace(spec, start=str(tmp_path / "bare"))
+    with pytest.raises(AlreadyPublished, match=r"pi_net\.start is"):
+        fit_pi_net(bare, tmp_path / "moved", say=lambda text: None)
 
 
 def test_a_start_that_gives_other_images_is_refused(fitted: Path, tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ from training.pinets.seen import check_not_seen
 from training.runs.execute import seeded
 from training.runs.record import provenance
 from training.tasks import DataSpec, Task, open_task
-from training.trained import ModelSpec, Trained, read_trained
+from training.trained import ModelSpec, Trained, find_trained, read_trained
 from training.trainer.config import TrainConfig
 from training.trainer.loop import Result, train
 from training.trainer.objectives import Regression
@@ -89,7 +89,9 @@ def fit_pi_net(
     task = open_task(spec.data, labelled=False)
     model, view, network = _network(spec, task, say)
     objective = Regression(network, view, spec.target)
-    record = {"pi_net": spec.to_dict(), "provenance": provenance(spec.config.device)}
+    start = None if spec.start is None else files.digest(find_trained(spec.start))[1]
+    made = {**provenance(spec.config.device), "start": spec.start}
+    record = {"pi_net": {**spec.to_dict(), "start": start}, "provenance": made}
     result = train(objective, task, spec.config, folder, model=model, say=say, record=record)
     trained = read_trained(folder, device=spec.config.device)
     return result, _measured(trained, task, spec, folder)

@@ -24,6 +24,9 @@ FORMAT = 1
 KEPT = 2
 """States that are kept: the newest, and one before it for the case that it is damaged."""
 NAMED = re.compile(r"state-(\d{4,})(?:-(\d{6,}))?\.safetensors")
+PLACES = {"provenance", "root", "folds"}
+"""What may be another one: releases and commands; caches and files of folds, whose stores and sides
+have digests beside them."""
 SHOWN = 8
 """Differences that a refusal names."""
 
@@ -51,7 +54,7 @@ class RunFolder:
     def begin(self, identity: Mapping[str, Any]) -> None:
         """Say what this run is, or find that it is the one that is here.
 
-        What the record has as `provenance`, such as releases and the command, may differ.
+        What made it may differ, such as releases and the command, and where its samples lie.
 
         Raises AlreadyPublished that names the differences from the run that is here, InvalidSpec
         for a record that JSON cannot hold.
@@ -169,9 +172,17 @@ def _plain(identity: Mapping[str, Any]) -> dict[str, Any]:
     return plain
 
 
-def _compared(document: Mapping[str, Any]) -> dict[str, Any]:
-    record = {k: v for k, v in document.get("record", {}).items() if k != "provenance"}
-    return {**document, "record": record}
+def _compared(value: Any) -> Any:
+    """What must be the same: contents, by their digests, and not where they lie or what made them.
+
+    A spec is not compared where an identity stands beside it, nor a name where a SHA-256 does.
+    """
+    if isinstance(value, list):
+        return [_compared(each) for each in value]
+    if not isinstance(value, Mapping):
+        return value
+    said = {"spec"} if "identity" in value else {"name"} if "sha256" in value else set()
+    return {k: _compared(v) for k, v in value.items() if k not in PLACES | said}
 
 
 def differences(found: Any, wanted: Any, name: str = "") -> list[str]:
