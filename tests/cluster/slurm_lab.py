@@ -272,11 +272,6 @@ def _end(process: int) -> None:
         os.kill(process, signal.SIGKILL)
 
 
-if __name__ == "__main__":
-    lab = SlurmLab(Path(sys.argv[2]).absolute(), *map(int, sys.argv[3:]))
-    {"start": lab.start, "stop": lab.stop}[sys.argv[1]]()
-
-
 @contextmanager
 def slurm_on_path(folder: Path, nodes: int = 2) -> Iterator[SlurmLab]:
     """A cluster for a fixture, its commands on the path, as on a login node.
@@ -295,3 +290,8 @@ def slurm_on_path(folder: Path, nodes: int = 2) -> Iterator[SlurmLab]:
             yield lab
     finally:
         lab.stop()
+
+
+if __name__ == "__main__":
+    lab = SlurmLab(Path(sys.argv[2]).absolute(), *map(int, sys.argv[3:]))
+    {"start": lab.start, "stop": lab.stop}[sys.argv[1]]()

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from tests.faults import Loop, demand, scratch
 from tests.shared import data_folder
@@ -22,20 +23,21 @@ def one(seed: int) -> str:
 
     name = list(EXPERIMENTS)[seed % len(EXPERIMENTS)]
     with scratch(in_memory=False) as folder:
-        words = [str(data_folder()), str(folder), name, str(seed)]
-        done = subprocess.run(
-            [sys.executable, "-m", "tests.training.killed_experiments", *words],
-            capture_output=True,
-            text=True,
-            cwd=ROOT,
-            check=False,
-            env={**os.environ, "TMPDIR": str(folder)},
-        )
-    demand(done.returncode == 0, f"{name}: {done.stderr[-2000:]}")
-    [line] = [json.loads(text) for text in done.stdout.splitlines()]
+        [line] = killed_lines(data_folder(), folder, name, str(seed))
     demand(line["killed"], f"{name} was never killed")
     demand(not line["differs"], f"{name}, killed at {line['killed']}: {line['differs']} differ")
     return f"{name} {len(line['killed'])} kills"
+
+
+def killed_lines(data: Path, folder: Path, *named: str) -> list[dict[str, Any]]:
+    """What `tests.training.killed_experiments` printed of a folder. named: NAME and SEED."""
+    words = [sys.executable, "-m", "tests.training.killed_experiments", str(data), str(folder)]
+    own = {**os.environ, "TMPDIR": str(folder)}  # a killed process leaves what is temporary
+    done = subprocess.run(
+        [*words, *named], capture_output=True, text=True, cwd=ROOT, check=False, env=own
+    )
+    demand(done.returncode == 0, f"{' '.join(named)}: {done.stderr[-2000:]}")
+    return [json.loads(line) for line in done.stdout.splitlines()]
 
 
 def lacking() -> str:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import random
 import re
 import shutil
-import subprocess
 import sys
 import tarfile
 import tomllib
@@ -28,6 +26,7 @@ pytest.importorskip("matplotlib")
 pytest.importorskip("numba")
 
 from pi_cache.errors import AlreadyPublished, InvalidSpec, SourceError  # noqa: E402
+from tests.faults.experiments import killed_lines  # noqa: E402
 from tests.shared import shared_data  # noqa: E402
 from tests.training.report_case import make_experiment  # noqa: E402
 from training.cli import main  # noqa: E402
@@ -456,11 +455,7 @@ def test_the_list_names_every_experiment(tmp_path: Path, monkeypatch: pytest.Mon
 
 @pytest.mark.slow
 def test_a_killed_experiment_goes_on_to_the_same_bytes(tmp_path: Path, data: Path) -> None:
-    words = [sys.executable, "-m", "tests.training.killed_experiments", str(data), str(tmp_path)]
-    own = {**os.environ, "TMPDIR": str(tmp_path)}  # a killed process leaves what is temporary
-    done = subprocess.run(words, capture_output=True, text=True, cwd=ROOT, check=False, env=own)
-    assert done.returncode == 0, done.stderr
-    whole, *killed = [json.loads(line) for line in done.stdout.splitlines()]
+    whole, *killed = killed_lines(data, tmp_path)
     assert whole["differs"] == [] and len(killed) == 2
     for line in killed:
         assert len(line["killed"]) >= 2 and line["differs"] == [], line

@@ -98,10 +98,8 @@ class Corrupted:
             "source_options": {"maximum": "none"},  # corrupted samples are floats of the field
             **computed,
         }
-        file, command = (
-            folder / "request.json",
-            next(BUILDERS[n] for n in BUILDERS if n in computed),
-        )
+        file = folder / "request.json"
+        command = next(BUILDERS[name] for name in computed if name in BUILDERS)
         files.publish(file, json.dumps(request).encode(), temporary=folder)
         words = ("--spec", file, "--with-inputs", "--no-space-check", "--cache", folder / "cache")
         return open_store(self.call("pipeline", command, *words)["path"])

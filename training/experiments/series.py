@@ -15,7 +15,7 @@ VALIDATION = 0.2
 """Share of a training side that chooses epochs."""
 BATCH = 16
 SPREAD = 32
-"""Cells of an image that the deviation of a Gaussian is as wide as one of."""
+"""Deviations of a Gaussian that the birth axis is wide: one a cell of the images at cpu scale."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

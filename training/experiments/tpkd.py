@@ -91,9 +91,8 @@ def scale(name: str) -> Scale:
             *fewer(name, limit, CONFIG[CPU]["epochs"], paper=200),
             "Weights are those of PAMAP2, that of similarities is TGD's. TPKD's orthogonal features"
             " are our reading; the formula was NOT FOUND. Noise is relative to the deviation of"
-            " each channel, and missing points are 0, the lowest"
-            " value of the scale; the paper's were NOT FOUND. ECE of TDA_KD is"
-            " of plain logits, whose scale its loss leaves open.",
+            " each channel, and missing points are 0, the lowest value of the scale; the paper's"
+            " were NOT FOUND. ECE of TDA_KD is of plain logits, whose scale its loss leaves open.",
         ),
     )
 
