@@ -6,6 +6,8 @@ import atexit
 import os
 import shutil
 import tempfile
+import threading
+from collections.abc import Callable
 
 # Before any library starts its threads: tests share cores, and workers are the parallelism.
 for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"):
@@ -43,3 +45,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def rng() -> np.random.Generator:
     """Random numbers, the same in every run."""
     return np.random.default_rng(20260101)
+
+
+@pytest.fixture
+def begun() -> Callable[[], list[threading.Thread]]:
+    """Returns our threads that run and did not before the test: other tests may keep services."""
+    before = set(threading.enumerate())
+
+    def find() -> list[threading.Thread]:
+        now = set(threading.enumerate()) - before
+        return [thread for thread in now if thread.name.startswith("pi-cache")]
+
+    return find

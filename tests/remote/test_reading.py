@@ -11,7 +11,7 @@ import shutil
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -396,12 +396,14 @@ def test_a_missing_library_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
             open_store(place)
 
 
-def test_no_thread_is_left(server: Server, local: Path) -> None:
+def test_no_thread_is_left(
+    server: Server, local: Path, begun: Callable[[], list[threading.Thread]]
+) -> None:
     store = open_store(url(server, local))
     store.read_all("images")
     store.read("inputs", slice(0, 300))
     del store
-    named = [t for t in threading.enumerate() if t.name.startswith("pi-cache")]
+    named = begun()
     for thread in named:
         thread.join(30)
     assert not any(thread.is_alive() for thread in named)

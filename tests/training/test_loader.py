@@ -6,6 +6,7 @@ import gc
 import json
 import threading
 import tracemalloc
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,8 @@ from training.loader import Loader, _differ  # noqa: E402
 from training.order import Blocks, EpochBatches, epoch_order, shares  # noqa: E402
 
 pytestmark = pytest.mark.torch
+
+Begun = Callable[[], list[threading.Thread]]
 
 NAMED = ["images", "inputs", "labels", "index"]
 HOW = ["resident", "streaming"]
@@ -372,7 +375,9 @@ def test_a_transform_has_the_whole_batch(dataset: PersistenceImageDataset) -> No
 
 
 @pytest.mark.parametrize("leave", ["end", "close"])
-def test_what_is_held_elsewhere_is_sent(dataset: PersistenceImageDataset, leave: str) -> None:
+def test_what_is_held_elsewhere_is_sent(
+    dataset: PersistenceImageDataset, leave: str, begun: Begun
+) -> None:
     """To a device without memory, on which tensors have a shape and a type."""
     loader = Loader(hold(dataset, "streaming"), 4, device="meta", dtype="float16")
     batches = iter(loader)
@@ -381,7 +386,7 @@ def test_what_is_held_elsewhere_is_sent(dataset: PersistenceImageDataset, leave:
     assert (batch["images"].dtype, batch["inputs"].dtype) == (torch.float16, torch.uint8)
     assert len(batch["labels"]) == 4
     assert len(list(batches)) == len(loader) - 1 if leave == "end" else batches.close() is None  # type: ignore[attr-defined]
-    assert not waiting()
+    assert not begun()
 
 
 class Elsewhere:
@@ -506,12 +511,10 @@ def test_a_plain_dataloader_has_the_same_order(
 # Threads
 
 
-def waiting() -> list[str]:
-    return [t.name for t in threading.enumerate() if t.name.startswith("pi-cache")]
-
-
 @pytest.mark.parametrize("leave", ["close", "collect", "end", "raise"])
-def test_nothing_is_left_running(dataset: PersistenceImageDataset, leave: str) -> None:
+def test_nothing_is_left_running(
+    dataset: PersistenceImageDataset, leave: str, begun: Begun
+) -> None:
     loader = Loader(dataset, 1, how="streaming")
     batches = iter(loader)
     next(batches)
@@ -527,12 +530,12 @@ def test_nothing_is_left_running(dataset: PersistenceImageDataset, leave: str) -
             for _ in batches:
                 1 / 0  # noqa: B018
         del batches
-    assert not waiting()
+    assert not begun()
     assert len(delivered(loader)) == len(dataset)
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_damage_is_raised_where_batches_are_used(tmp_path: Path, layout: str) -> None:
+def test_damage_is_raised_where_batches_are_used(tmp_path: Path, layout: str, begun: Begun) -> None:
     path = make_store(tmp_path, make_spec(SAMPLES), LAYOUTS[layout])
     dataset = PersistenceImageDataset(path, names=NAMED)
     loader = Loader(dataset, 4, how="streaming")
@@ -541,7 +544,7 @@ def test_damage_is_raised_where_batches_are_used(tmp_path: Path, layout: str) ->
         list(loader)
     with pytest.raises(CorruptStore, match=shard.name):
         Loader(dataset, 4, how="resident")
-    assert not waiting()
+    assert not begun()
 
 
 def test_items_made_ahead_are_bounded() -> None:
