@@ -232,7 +232,8 @@ def connect(address: str) -> Any:
 
     try:
         return Client(address, timeout=CONNECT, set_as_default=False)
-    except (OSError, ValueError, TypeError, RuntimeError) as error:
+    except (OSError, ValueError, TypeError, RuntimeError, AssertionError) as error:
+        # AssertionError: a machine so busy that distributed's own thread had not begun in 10 s.
         raise PiCacheError(
             f"no Dask scheduler answers at {address} within {CONNECT:g} s "
             f"({type(error).__name__}: {error}); is it running, and can this machine reach it?"

@@ -159,6 +159,17 @@ def test_memory_limits_cost_a_worker_and_poison_costs_a_sample(tmp_path: Path) -
     assert again.manifest.digest == serial_digest(tmp_path, 4)
 
 
+def test_a_client_that_cannot_begin_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a very busy machine distributed asserts that its thread has begun, and it has not."""
+
+    def busy(*_given: object, **_named: object) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr("distributed.Client", busy)
+    with pytest.raises(PiCacheError, match=r"no Dask scheduler answers at tcp://127.0.0.1:9 "):
+        submission.connect("tcp://127.0.0.1:9")
+
+
 def test_a_wrong_address_is_an_error_at_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
