@@ -44,8 +44,8 @@ def small() -> Description:
     kept = {"image-teacher", "student", "student-twice", "kd-image"}
     arms = [arm for arm in scale.plan["arms"] if arm["name"] in kept]
     plan = {**scale.plan, "arms": arms, "seeds": [0]}
-    small_one = {SMOKE: replace(scale, plan=plan)}
-    return replace(tgd, scales=small_one, figures=("reliability",), sample=False)
+    scales = {**tgd.scales, SMOKE: replace(scale, plan=plan)}
+    return replace(tgd, scales=scales, figures=("reliability",), sample=False)
 
 
 def remembered(root: Path) -> Caller:

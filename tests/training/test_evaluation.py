@@ -32,6 +32,7 @@ from training.evaluation.evaluate import (  # noqa: E402
 from training.evaluation.opened import differences, open_run  # noqa: E402
 from training.evaluation.predict import predict  # noqa: E402
 from training.evaluation.predictions import read_predictions, write_predictions  # noqa: E402
+from training.reports.robustness import level_name  # noqa: E402
 from training.tasks import Task  # noqa: E402
 from training.trained import ModelSpec, Trained, write_trained  # noqa: E402
 
@@ -192,6 +193,15 @@ def test_each_kind_has_the_levels_of_its_table(
     found = evaluate(trained, "test", task, corruptions=levels_of(kind, task))
     assert [level["amount"] for level in found.levels] == amounts
     assert len({level["nll"] for level in found.levels}) == len(amounts)
+
+
+def test_amounts_of_ones_own(trained: Trained, task: Task) -> None:
+    levels = levels_of("noise", task, amounts=(0.2, 0.8))
+    found = evaluate(trained, "test", task, corruptions=levels).levels
+    names = [level_name((level["level"], level["amount"])) for level in found]
+    assert names == ["0: 0", "0.2", "0.8"]
+    assert len({level["nll"] for level in found}) == 3
+    assert levels_of("noise", task, [1], (0.2, 0.8)) == levels[:2]
 
 
 def test_levels_by_number(task: Task) -> None:

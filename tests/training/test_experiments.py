@@ -37,11 +37,17 @@ from training.experiments.calls import MODULES, CommandFailed, caller  # noqa: E
 from training.experiments.catalogue import EXPERIMENTS  # noqa: E402
 from training.experiments.compared import teachers_of  # noqa: E402
 from training.experiments.costs import cost_table  # noqa: E402
-from training.experiments.description import CPU, NOT_FOUND, SCALES, SMOKE  # noqa: E402
+from training.experiments.description import CPU, FULL, NOT_FOUND, SCALES, SMOKE  # noqa: E402
 from training.experiments.environment import environment  # noqa: E402
 from training.experiments.estimate import Clock, estimate, network_of, recorded  # noqa: E402
 from training.experiments.needs import DataNotFound, open_source  # noqa: E402
-from training.experiments.page import claimed_lines, commits_line, networks_line  # noqa: E402
+from training.experiments.page import (  # noqa: E402
+    claimed_lines,
+    commits_line,
+    measured_lines,
+    networks_line,
+    settings_lines,
+)
 from training.experiments.plans import plan_text  # noqa: E402
 from training.experiments.run import run_experiment  # noqa: E402
 from training.experiments.stores import Built, Store, build_stores  # noqa: E402
@@ -325,14 +331,50 @@ def test_the_page_compares_what_the_claim_is_about(tmp_path: Path) -> None:
     mean = 100 * sum(a - b for a, b in zip(own, other, strict=True)) / len(own)
     assert f"`tgd` minus `kd` is {mean:.2f}" in line and ", p = " in line
     assert "nobody" not in line
+    both = claimed_lines(replace(description, claimed=("accuracy", "ece")), found)
+    assert both[0] == line and both[1].startswith(
+        "Of the claim, by ECE, of which less is better: `tgd`"
+    )
     one = read_experiment(make_experiment(tmp_path / "one", folds={"S1": 40}, seeds=[0]))
     assert ", p = " not in "".join(claimed_lines(description, one))
 
 
+def test_the_page_says_what_its_deviations_are_over(tmp_path: Path) -> None:
+    description = replace(EXPERIMENTS["tpkd"], baseline="kd", claims=())
+    scale = description.scales[CPU]
+    arms = {"kd": 1.0, "tgd": 1.2}
+    several = read_experiment(make_experiment(tmp_path / "several", arms=arms))
+    text = " ".join(measured_lines(description, scale, several))
+    assert " % (sd over seeds). 1 of the 1 arms compared with it is above it." in text
+    assert " points (sd over pairs). " in text
+    one = read_experiment(make_experiment(tmp_path / "one", arms=arms, folds={"S1": 40}, seeds=[0]))
+    assert "sd over" not in " ".join(measured_lines(description, scale, one))
+
+
 def test_the_page_names_networks() -> None:
     scale = EXPERIMENTS["tpkd"].scales[CPU]
-    assert networks_line(scale) == ("Networks: `signal-teacher` is wrn-16-3, all others wrn-16-1.")
-    assert networks_line(EXPERIMENTS["densenet"].scales[CPU]) == "All networks are densenet-40-12."
+    assert networks_line(scale, scale) == (
+        "Networks: `signal-teacher` is wrn-16-3, all others wrn-16-1."
+    )
+    assert networks_line(scale, EXPERIMENTS["tpkd"].scales[FULL]) == (
+        "Networks: `signal-teacher` is wrn-16-3, all others wrn-16-1; at full scale"
+        " `signal-teacher`, `pi-teacher` are wrn-16-3, all others wrn-16-1."
+    )
+    scale = EXPERIMENTS["densenet"].scales[CPU]
+    assert networks_line(scale, scale) == "Networks: all are densenet-40-12."
+
+
+def test_the_page_names_settings_that_are_not_those_of_the_preset() -> None:
+    cpu, full = (EXPERIMENTS["tgd"].scales[name] for name in (CPU, FULL))
+    [line] = settings_lines(cpu, full)
+    assert line == (
+        "Settings are not all those of the preset `tgd-cifar10`: `batch_size` is `64` instead of"
+        " `128`, `weight_decay` is `0.0005` instead of `0.0001`, `schedule` is"
+        " `steps:0.2@40%,65%,85%` instead of `steps:0.2@40,80,120,160`."
+    )
+    assert settings_lines(full, full) == []
+    without = EXPERIMENTS["self-training"].scales
+    assert settings_lines(without[CPU], without[FULL]) == [], "it has no preset"
 
 
 def test_costs_are_of_cores_and_of_a_gpu(tmp_path: Path) -> None:
@@ -473,6 +515,28 @@ def test_results_of_other_data_are_refused(
         main()
     said = capsys.readouterr().err
     assert f"{tmp_path} holds results of other settings" in said and "another --out" in said
+
+
+def test_the_commit_is_asked_for_before_stores_are_built(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr("training.experiments.run.commit", lambda: asked.append("commit"))
+    with pytest.raises(DataNotFound, match="has no cifar10_jpeg"):
+        run_experiment(
+            EXPERIMENTS["tgd"], SMOKE, folder=tmp_path / "out", root=tmp_path, data=tmp_path
+        )
+    assert asked == ["commit"]
+
+
+def test_the_commit_is_not_that_of_a_hook(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a hook of git, `GIT_DIR` names the checkout that calls."""
+    commit.cache_clear()
+    found = commit()
+    monkeypatch.setenv("GIT_DIR", str(tmp_path))
+    commit.cache_clear()
+    assert commit() == found
+    commit.cache_clear()
 
 
 def test_the_commit_is_that_of_a_checkout_alone(

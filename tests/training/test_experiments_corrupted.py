@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,16 +19,23 @@ from pi_cache.specs import DiagramSpec, GramianSpec, ImageSpec  # noqa: E402
 from pipeline.build import Options, build, build_gramian  # noqa: E402
 from pipeline.sources import open_source  # noqa: E402
 from tests.training.runs_case import data, trained  # noqa: E402
+from tests.training.runs_case import spec as run_spec  # noqa: E402
 from training.augment.corruptions import Corruption  # noqa: E402
-from training.evaluation.evaluate import evaluate, write_evaluation  # noqa: E402
+from training.evaluation.evaluate import (  # noqa: E402
+    evaluate,
+    read_evaluation,
+    write_evaluation,
+)
 from training.evaluation.predict import predict  # noqa: E402
 from training.experiments import corrupted  # noqa: E402
 from training.experiments.calls import caller  # noqa: E402
 from training.experiments.corrupted import Corrupted, corrupted_inputs  # noqa: E402
 from training.experiments.measure import Measurer  # noqa: E402
+from training.experiments.run import _placed  # noqa: E402
 from training.joined import JoinedDataset  # noqa: E402
 from training.reports.experiment import read_experiment  # noqa: E402
-from training.tasks import Task, open_task  # noqa: E402
+from training.runs.execute import run  # noqa: E402
+from training.tasks import DataSpec, Task, open_task  # noqa: E402
 from training.trained import read_trained  # noqa: E402
 
 pytestmark = pytest.mark.torch
@@ -127,7 +137,7 @@ def test_every_run_is_measured_and_once(store: Path, tmp_path: Path) -> None:
     (aside / "task-1" / "noise-1" / "samples.npz").write_bytes(b"of a call that was killed")
     for _ in range(2):
         with Measurer(
-            ("noise",),
+            {"noise": ()},
             {},
             caller(tmp_path, said.append),
             aside,
@@ -142,3 +152,44 @@ def test_every_run_is_measured_and_once(store: Path, tmp_path: Path) -> None:
     ]
     assert sum(line.startswith("$ pipeline") for line in said) == 1
     assert not aside.exists()
+
+
+def amounts_of(folder: Path) -> list[float]:
+    """At which a run was measured."""
+    levels = read_evaluation(folder / "robustness-test-noise.json")["levels"]
+    return [level["amount"] for level in levels]
+
+
+@pytest.mark.parametrize("store", ["image"], indirect=True)
+def test_data_are_read_where_they_lie_now(store: Path, tmp_path: Path) -> None:
+    """Results and their cache were moved; a folder of the user's own by that name is kept."""
+    root, folder = tmp_path / "cache", tmp_path / "raw" / "splits" / "seed-0"
+    shutil.copytree(store.parents[1], root)
+    spec = data(store, root=str(root), stores={"pi": store.name})
+    run(replace(run_spec(store), data=spec), folder)
+    write_evaluation(folder, evaluate(read_trained(folder), "test", open_task(spec)))
+    root.rename(tmp_path / "moved")
+    aside = tmp_path / "corrupted"
+    aside.mkdir()
+    (aside / "own.npy").write_bytes(b"a user's")
+    built: Any = SimpleNamespace(folds=None)
+    place: Any = SimpleNamespace(folder=tmp_path, root=tmp_path / "moved", built=built)
+    given = {"device": "cpu", "say": print, "placed": partial(_placed, place), "numbers": (1,)}
+    with Measurer({"noise": ()}, {}, caller(tmp_path, print), aside, **given) as measurer:
+        measurer.measure(read_experiment(tmp_path))
+        amounts = amounts_of(folder)
+        measurer.corrupt = {"noise": (0.2, 0.4)}
+        for _ in range(2):
+            measurer.measure(read_experiment(tmp_path))
+    assert amounts_of(folder) == [0, 0.2] != amounts, "those that were asked for last"
+    assert len([*(folder / "replaced").iterdir()]) == 1
+    assert [path.name for path in aside.iterdir()] == ["own.npy"]
+
+
+def test_folds_and_arrays_lie_in_the_folder_of_the_results() -> None:
+    built: Any = SimpleNamespace(folds=Path("/new/folds.json"))
+    place: Any = SimpleNamespace(folder=Path("/new"), root=Path("/cache"), built=built)
+    old = {"folds": "/old/folds.json", "fold": "1", "arrays": {"net": "/old/net.npz"}, "root": "/c"}
+    found = _placed(place, DataSpec(stores={"pi": "key"}, **old))
+    new = {"folds": "/new/folds.json", "arrays": {"net": "/new/net.npz"}, "root": "/cache"}
+    assert found == DataSpec(stores={"pi": "key"}, **{**old, **new})

@@ -367,6 +367,24 @@ def test_every_method_has_a_case() -> None:
     assert {case[0] for case in CASES} == set(METHODS)
 
 
+@pytest.mark.parametrize("name", METHODS)
+def test_samples_are_compared_where_the_method_says_so(name: str) -> None:
+    """Else the loss of a batch is the mean of those of its halves."""
+    method, (labels, _) = make_method(name), targets("labels")
+    who = [PHOTOGRAPH, PHOTOGRAPHS, PIS][: 1 + method.least]
+    learned = learned_by(method, who[0], who[1:]).train(False)
+
+    def loss(of: slice) -> float:
+        own, *others = [
+            Outputs(each.logits[of], {key: value[of] for key, value in each.maps.items()})
+            for each in who
+        ]
+        return float(total(method.terms(own, others, labels[of], learned)).detach())
+
+    halves = (loss(slice(3)) + loss(slice(3, None))) / 2
+    assert (loss(slice(None)) != pytest.approx(halves, rel=1e-9)) == method.compares
+
+
 def targets(kind: str) -> tuple[Tensor, Array]:
     """What a method is given, and the same as shares of classes."""
     if kind == "labels":

@@ -173,6 +173,19 @@ def test_a_fit_is_the_same_one_wherever_it_lies(store: Store, fitted: Path, tmp_
         fit_pi_net(bare, tmp_path / "moved", say=lambda text: None)
 
 
+def test_arrays_of_other_bytes_are_another_fit(store: Store, tmp_path: Path) -> None:
+    images = np.random.default_rng(0).random((len(store), CHANNELS, PIXELS, PIXELS), np.float32)
+    own = {"own": str(tmp_path / "own.npz")}
+    bare = spec_of(store, epochs=1)
+    spec = replace(bare, target="own", data=replace(bare.data, arrays=own))
+    for content in (images, 1 - images):
+        np.savez(own["own"], ids=np.array(store.ids, dtype=str), images=content)
+        if content is images:
+            fit_pi_net(spec, tmp_path / "run", say=lambda text: None)
+    with pytest.raises(AlreadyPublished, match=r"pi_net\.data\.arrays\.own is"):
+        fit_pi_net(spec, tmp_path / "run", say=lambda text: None)
+
+
 def test_a_start_that_gives_other_images_is_refused(fitted: Path, tmp_path: Path) -> None:
     wider = made_store(tmp_path, channels=3)
     spec = spec_of(wider, start=str(fitted))

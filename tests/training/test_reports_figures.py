@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import warnings
 from pathlib import Path
 from typing import Any
@@ -20,14 +21,28 @@ from tests.training.trained_case import build_signals, signal_network, signal_ta
 from training.commands.report import report_runs  # noqa: E402
 from training.evaluation.evaluate import evaluate, write_evaluation  # noqa: E402
 from training.losses.similarity import similarity  # noqa: E402
-from training.reports.canvas import drawable, drawn, font_lines, installed_fonts  # noqa: E402
+from training.reports.canvas import (  # noqa: E402
+    CYCLE,
+    DASHES,
+    MARKERS,
+    drawable,
+    drawn,
+    font_lines,
+    installed_fonts,
+)
 from training.reports.embedding import embed, v_score  # noqa: E402
 from training.reports.experiment import Experiment, read_experiment  # noqa: E402
-from training.reports.figures import embedding_figure, pooled_bins, similarity_figure  # noqa: E402
+from training.reports.figures import (  # noqa: E402
+    _class_colours,
+    embedding_figure,
+    pooled_bins,
+    similarity_figure,
+)
 from training.reports.report import figures, possible_figures, v_score_table  # noqa: E402
-from training.reports.robustness import at_level, curves  # noqa: E402
+from training.reports.robustness import at_level, curves, seeds_of  # noqa: E402
 from training.reports.similarity import similarity_maps  # noqa: E402
 from training.reports.spread import over_seeds  # noqa: E402
+from training.reports.tables import robustness_tables  # noqa: E402
 from training.trained import write_trained  # noqa: E402
 
 pytestmark = pytest.mark.torch
@@ -162,6 +177,23 @@ def test_curves_have_a_value_a_run(experiment: Experiment) -> None:
     assert at_level(experiment, "교사", points, (7, 0.7), "accuracy").values == 0
 
 
+def test_a_level_that_a_seed_lacks_is_over_the_others(tmp_path: Path) -> None:
+    root = make_experiment(tmp_path, arms={"kd": 1.0}, seeds=(0, 1), robust=True)
+    path = root / "kd" / "S1" / "seed-1" / "robustness-test-noise.json"
+    document = json.loads(path.read_text())
+    path.write_text(json.dumps(document | {"levels": document["levels"][:-1]}))
+    found = read_experiment(root)
+    points = curves(found)["noise"]["kd"]
+    *whole, last = [at_level(found, "kd", points, level, "accuracy") for level in sorted(points)]
+    assert [each.values for each in whole] == [2, 2, 2]
+    values = found.values("kd", "accuracy")
+    kept = [0.7 * value for place, value in values.items() if place.seed == 0]
+    assert last == (pytest.approx(sum(kept) / len(kept)), None, 1)
+    assert seeds_of([*whole, last]) == "1 to 2 seeds" and seeds_of([last]) == "1 seed"
+    [table] = robustness_tables(found, ["accuracy"])
+    assert "Not of as many seeds at all levels: kd (1 to 2 seeds)." in table.notes
+
+
 def test_v_scores_of_all_runs(experiment: Experiment) -> None:
     table = v_score_table(experiment)
     assert [(row[0], row[1]) for row in table.rows] == [("student", 4), ("교사", 4)]
@@ -190,6 +222,27 @@ def test_many_classes_have_colours_and_no_names(classes: int) -> None:
     found = embed(rng.normal(size=(80, 3)), labels)
     figure = embedding_figure({"a": found}, [f"$class_{k}$" for k in range(classes)])
     assert drawn(figure.draw, figure.size).startswith(PNG)
+
+
+def test_classes_and_lines_are_told_apart() -> None:
+    from matplotlib.colors import to_hex
+
+    for count in (3, 9, 13, 40):
+        assert len({to_hex(colour) for colour in _class_colours(count)}) == count
+    looks = {(k % len(CYCLE), k % len(MARKERS)) for k in range(len(DASHES) * len(CYCLE))}
+    assert len(looks) == len(DASHES) * len(CYCLE), "no two lines share colour and marker"
+
+
+def test_a_band_ends_where_a_share_does(experiment: Experiment) -> None:
+    from matplotlib.figure import Figure
+
+    [made] = figures(experiment, ["robustness"], say=lambda _: None)
+    figure = Figure()
+    made.draw(figure)
+    [axes] = figure.axes
+    edges = np.concatenate([band.get_paths()[0].vertices[:, 1] for band in axes.collections])
+    assert edges.min() >= 0 and edges.max() <= 100
+    assert axes.get_xlabel() == "noise: deviation (signals: share of the channel's)"
 
 
 # --- Of real networks ----------------------------------------------------------------------------

@@ -339,6 +339,23 @@ def test_rounds_are_taken_up_again_where_they_were_killed(store: Store, tmp_path
         chain(other, tmp_path / "killed")
 
 
+def test_a_chain_is_known_by_contents_and_not_by_places(store: Store, tmp_path: Path) -> None:
+    own = tmp_path / "own.npz"
+    np.savez(own, ids=np.array(store.ids, dtype=str), more=np.zeros((SAMPLES, 1), np.float32))
+    plain = run_spec(store, epochs=1)
+    run = replace(plain, data=replace(plain.data, arrays={"own": str(own)}))
+    spec = SelfTraining(run=run, rounds=1, unlabelled_share=0.5)
+    chain(spec, tmp_path / "first")
+    taught = replace(spec, teacher=str(tmp_path / "first" / "round-0"))
+    [made] = chain(taught, tmp_path / "out")
+    (tmp_path / "first").rename(tmp_path / "moved")
+    moved = replace(spec, teacher=str(tmp_path / "moved" / "round-0"))
+    assert chain(moved, tmp_path / "out") == [made]
+    np.savez(own, ids=np.array(store.ids, dtype=str), more=np.ones((SAMPLES, 1), np.float32))
+    with pytest.raises(AlreadyPublished, match=r"run\.data\.arrays\.own is"):
+        chain(moved, tmp_path / "out")
+
+
 def test_a_teacher_that_was_told_the_hidden_labels_is_refused(
     store: Store, teacher: Path, tmp_path: Path
 ) -> None:

@@ -108,6 +108,55 @@ def test_another_run_is_refused_with_the_differences(store: Any, tmp_path: Path)
     train(objective, task, config(), tmp_path, model=model, record={"provenance": "b"})
 
 
+SPEC = {"stores": {"pi": "a"}, "arrays": {}, "folds": "f.json", "fold": "1", "root": "here"}
+MOVED = {"stores": {"pi": "b"}, "folds": "g.json", "root": "there"}
+KNOWN = {"data": SPEC, "stores": {"pi": "key"}, "files": {"pi": "digest"}, "digests": {}}
+GIVEN = {"name": "a:best", "sha256": "s", "spec_digest": None}
+RECORD = {"identity": {}, "spec": 1, "teachers": [GIVEN], "provenance": 1, "not_checked": ["a"]}
+NAMES = {"root": "1", "folds": "2", "name": "3", "sha256": "4", "identity": "5", "spec": "6"}
+SAME = [  # a document and what may be otherwise in it
+    ({"data": KNOWN}, {"data": {**KNOWN, "data": {**SPEC, **MOVED}}}),
+    ({"record": {"provenance": 1}}, {"record": {"provenance": 2, "not_checked": ["b"]}}),
+    (
+        {"data": KNOWN, "record": RECORD},
+        {
+            "data": {**KNOWN, "data": {**SPEC, "arrays": {"own": "moved.npz"}}},
+            "record": {**RECORD, "spec": 2, "teachers": [{**GIVEN, "name": "b:best"}]},
+        },
+    ),
+    (
+        {"data": KNOWN, "record": {"n": {"data": SPEC}}},
+        {"data": KNOWN, "record": {"n": {"data": {**SPEC, **MOVED}}}},
+    ),
+]
+OTHER = [  # and what may not
+    ({"data": KNOWN}, {"data": {**KNOWN, "stores": {"pi": "other"}}}),
+    ({"data": KNOWN}, {"data": {**KNOWN, "data": {**SPEC, "arrays": {"own": "a.npz"}}}}),
+    ({"data": {"data": SPEC}}, {"data": {"data": {**SPEC, **MOVED}}}),  # no digests beside
+    ({"record": RECORD}, {"record": {**RECORD, "teachers": [{**GIVEN, "sha256": "t"}]}}),
+    *(
+        ({"data": {**KNOWN, "files": NAMES}}, {"data": {**KNOWN, "files": {**NAMES, name: "0"}}})
+        for name in NAMES
+    ),
+    *(({"record": {**NAMES}}, {"record": {**NAMES, name: "0"}}) for name in NAMES),
+]
+
+
+@pytest.mark.parametrize(
+    ("found", "wanted", "same"),
+    [*((*case, True) for case in SAME), *((*case, False) for case in OTHER)],
+)
+def test_places_are_not_compared_where_digests_are(
+    tmp_path: Path, found: dict[str, Any], wanted: dict[str, Any], same: bool
+) -> None:
+    RunFolder(tmp_path).begin(found)
+    if same:
+        RunFolder(tmp_path).begin(wanted)
+    else:
+        with pytest.raises(AlreadyPublished, match="holds another run"):
+            RunFolder(tmp_path).begin(wanted)
+
+
 class Stopped(Exception):
     """What a run is stopped by."""
 

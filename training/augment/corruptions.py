@@ -38,6 +38,12 @@ LEVELS = {
     ("blur", "signal"): (1.0, 2.0, 4.0),
 }
 KINDS = ("noise", "missing", "blur")
+AMOUNTS = {
+    "noise": "deviation (signals: share of the channel's)",
+    "missing": "share of points set to 0",
+    "blur": "deviation of the Gaussian",
+}
+"""What the number of a level is, in a few words."""
 TRUNCATED = 4.0
 """Deviations after which a blur is cut, as scipy and scikit-image do."""
 SAMPLE_OF = {4: "image", 3: "signal"}

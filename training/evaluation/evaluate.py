@@ -192,10 +192,16 @@ def labelled(predictions: Predictions) -> tuple[Any, Any]:
     return predictions.logits[known], predictions.labels[known]
 
 
-def levels_of(kind: str, task: Task, numbers: Sequence[int] | None = None) -> list[Corruption]:
-    """A corruption of raw samples at the levels of its table, or at those named.
+def levels_of(
+    kind: str,
+    task: Task,
+    numbers: Sequence[int] | None = None,
+    amounts: Sequence[float] | None = None,
+) -> list[Corruption]:
+    """A corruption of raw samples at the levels of its table, or of amounts, or at those named.
 
-    Level 0, which changes nothing, is always measured. Raises InvalidSpec.
+    numbers: 1 for the first of them. Level 0, which changes nothing, is always measured. Raises
+    InvalidSpec.
     """
     samples = next(iter(task.sides.values()))
     if "inputs" not in samples.parts:
@@ -204,9 +210,14 @@ def levels_of(kind: str, task: Task, numbers: Sequence[int] | None = None) -> li
     if (kind, sample) not in LEVELS:
         kinds = ", ".join(sorted({name for name, _ in LEVELS}))
         raise InvalidSpec(f"corrupt must be one of {kinds}, got {kind!r}")
-    known = range(1, len(LEVELS[kind, sample]) + 1)
+    known = range(1, len(amounts or LEVELS[kind, sample]) + 1)
     wanted = [number for number in (known if numbers is None else numbers) if number]
-    made = [Corruption(kind=kind, level=number) for number in wanted]
+    made = [
+        Corruption(kind=kind, amount=amounts[number - 1])
+        if amounts
+        else Corruption(kind=kind, level=number)
+        for number in wanted
+    ]
     for corruption in made:
         corruption.amount_for(sample)
     return [Corruption(kind=kind, level=0), *made]

@@ -41,7 +41,8 @@ PAPER = Paper(
     title="Jeon et al., Neurocomputing 518, 2023, arXiv 2302.14130",
     claim="AMD is above KD, AT, SP and AFD; of its scores, A and P give nearly all of it; a larger"
     " teacher is not always the better one. Tables 4 to 8 were NOT FOUND",
-    source="CIFAR-10, WRN-16-1, teachers WRN-16-3 / WRN-28-1, read off figures 5 and 14",
+    source="CIFAR-10, accuracy % of WRN-16-1, teachers WRN-16-3 / WRN-28-1, read off figures 5 and"
+    " 14",
     reported=(
         ("student alone", "84.1"),
         ("KD", "85.3 / 85.5"),

@@ -30,7 +30,7 @@ PAPER = Paper(
     claim="A teacher that was stopped early teaches better than one that was trained to the end;"
     " augmenting the student matters more than augmenting the teacher, and Mix1 on the student is a"
     " strong choice. The tables of augmentations were NOT FOUND",
-    source="GENEActiv, 7 classes, student WRN-16-1, windows of 1000 / 500",
+    source="GENEActiv, 7 classes, accuracy % of WRN-16-1, windows of 1000 / 500",
     reported=(
         ("student alone", "89.29 ± 0.32 / 86.83 ± 0.15"),
         ("early-stopped teacher, WRN-16-3", "89.88 ± 0.07 / 88.16 ± 0.15"),

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pi_cache import files
-from training.evaluation.evaluate import evaluate, write_evaluation
+from training.evaluation.evaluate import evaluate, read_evaluation, write_evaluation
 from training.experiments.description import Place, Scale
 from training.experiments.plans import on_device
 from training.reports.experiment import Experiment
@@ -18,7 +18,7 @@ from training.reports.table import Cell, Measured, Table
 from training.runs.ledger import RESULT, RUN, TEST
 from training.runs.planned import folder_name
 from training.runs.settings import made_spec
-from training.selftraining.pseudo import Choice
+from training.selftraining.pseudo import THRESHOLD, Choice
 from training.selftraining.student import Round, SelfTraining, noisy_student
 from training.tasks import Task, open_task
 from training.trained import read_trained
@@ -47,8 +47,8 @@ def run_chains(place: Place, scale: Scale) -> None:
             place.say(f"{name}, seed {seed}")
             folder = place.folder / "chains" / name / f"seed-{seed}"
             for made in noisy_student(spec, folder, say=lambda text: place.say(f"  {text}")):
-                _measure(place, made, task, f"{name}-{made.number}", seed)
-                rows.append(_row(name, seed, made))
+                test = _measure(place, made, task, f"{name}-{made.number}", seed)
+                rows.append(_row(name, seed, made, test))
     replace(place.folder / FILE, (json.dumps(rows, indent=1) + "\n").encode())
 
 
@@ -56,8 +56,11 @@ def _settings(place: Place, scale: Scale, name: str) -> dict[str, Any]:
     return {**on_device(scale.plan["defaults"], place.device), "augment": NOISE[name]}
 
 
-def _measure(place: Place, made: Round, task: Task, arm: str, seed: int) -> None:
-    """Put what a round is worth on the test side where the run of an arm would have it."""
+def _measure(place: Place, made: Round, task: Task, arm: str, seed: int) -> dict[str, float]:
+    """Put what a round is worth on the test side where the run of an arm would have it.
+
+    Returns its metrics.
+    """
     fold = folder_name(str(task.record["fold"]))
     folder = place.runs / arm / fold / f"seed-{seed}"
     if not files.exists(folder / TEST):
@@ -66,12 +69,13 @@ def _measure(place: Place, made: Round, task: Task, arm: str, seed: int) -> None
     for name in (RUN, RESULT):
         said = files.read_bytes(Path(made.folder) / name)
         files.publish(folder / name, said, temporary=folder)
+    return dict(read_evaluation(folder / TEST)["metrics"])
 
 
-def _row(name: str, seed: int, made: Round) -> dict[str, Any]:
-    """What a round was taught, without times."""
+def _row(name: str, seed: int, made: Round, test: dict[str, float]) -> dict[str, Any]:
+    """What a round was taught and what it is worth, without times: no ledger has it."""
     told = {key: getattr(made, key) for key in ("number", "pool", "kept", "correct")}
-    return {"chain": name, "seed": seed, **told}
+    return {"chain": name, "seed": seed, **told, "test": test}
 
 
 def chain_table(place: Place, experiment: Experiment) -> Table:
@@ -82,7 +86,11 @@ def chain_table(place: Place, experiment: Experiment) -> Table:
         title="Pseudo-labels of each round",
         columns=("arm", "pool", "kept %", "right %"),
         rows=tuple(_cells(rows)),
-        notes=("Right: agrees with the label that was hidden, which decided nothing.",),
+        notes=(
+            "Pool: training samples whose labels are hidden. Kept: those of which the teacher's"
+            f" confidence is above {THRESHOLD:g}. Right: of those that are kept, agree with the"
+            " label that was hidden, which decided nothing.",
+        ),
     )
 
 

@@ -67,7 +67,7 @@ class Corrupted:
         return self._made[corruption]
 
     def _make(self, corruption: Corruption) -> JoinedDataset:
-        folder = self.folder / f"{corruption.kind}-{corruption.level}"
+        folder = self.folder / f"{corruption.kind}-{len(self._made) + 1}"
         samples = self._write(corruption, folder / "samples.npz")
         stores = {
             name: self._build(store.spec, samples, folder / name)

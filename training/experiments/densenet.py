@@ -110,7 +110,7 @@ DENSENET = Description(
         ("densenet-pinet-fa", "densenet-pi"),
         ("densenet-pinet-fs", "densenet-pi"),
     ),
-    corrupt=("noise",),
+    corrupt={"noise": ()},
     figures=("reliability", "robustness"),
     tables=(error_table, time_table),
 )

@@ -90,12 +90,13 @@ class Description:
     """One experiment.
 
     shows: in a sentence. baseline: the arm that the others are compared with. pairs: of paired
-    tests, `runs` or `folds`. corrupt: kinds of corruption that every run is measured under.
+    tests, `runs` or `folds`. corrupt: kinds of corruption that every run is measured under, with
+    amounts of one's own, or () for the levels of its table.
     figures: of `reports.report.FIGURES`; shown: arms with a panel in them, all where none are
     named; sample: whether the pipeline draws a sample. bounds: arms that are compared with none,
     such as a network with all labels. claims: pairs of arms, the first of which is said to be the
-    better one, or asked to be. after: a step behind the plan. tables: what only this
-    experiment measures.
+    better one, or asked to be; claimed: metrics by which it is. after: a step behind the plan.
+    tables: what only this experiment measures.
     """
 
     name: str
@@ -106,11 +107,12 @@ class Description:
     baseline: str | None = "student"
     pairs: str = "runs"
     metrics: tuple[str, ...] = ("accuracy", "nll", "ece")
-    corrupt: tuple[str, ...] = ()
+    corrupt: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     figures: tuple[str, ...] = ("reliability",)
     shown: tuple[str, ...] = ()
     sample: bool = False
     bounds: tuple[str, ...] = ()
     claims: tuple[tuple[str, str], ...] = ()
+    claimed: tuple[str, ...] = ("accuracy",)
     after: After | None = None
     tables: tuple[Callable[[Place, Runs], Table], ...] = ()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -9,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from pi_cache import files
-from training.augment.corruptions import SAMPLE_OF, Corruption
+from training.augment.corruptions import LEVELS, SAMPLE_OF, Corruption
 from training.evaluation.evaluate import (
     Evaluation,
     evaluate,
     labelled,
     levels_of,
+    read_evaluation,
     write_evaluation,
 )
 from training.evaluation.metrics import summary
@@ -23,6 +25,7 @@ from training.evaluation.predict import predict
 from training.experiments.calls import Caller
 from training.experiments.corrupted import Corrupted
 from training.reports.experiment import Experiment
+from training.runs.repeat import REPLACED
 from training.tasks import DataSpec, Task, open_task
 from training.trained import Trained, read_trained
 
@@ -32,38 +35,43 @@ KEPT = 2
 """Tasks that are kept open."""
 SEED = 0
 """Of what corruptions draw, the same for every network."""
+TASK = "task-"
+"""How names of the folders begin that hold corrupted samples."""
 
 
 class Measurer:
     """Measures runs under corruptions, task by task; used as a context, it cleans up after itself.
 
-    nets: PI-Nets by the name of the array that each gives. aside: the folder of corrupted samples,
-    which is there while they are needed. numbers: of the levels, None for all.
+    corrupt: kinds, each with amounts of its own, or () for the levels of its table. nets: PI-Nets
+    by the name of the array that each gives. aside: the folder of corrupted samples, which is
+    there while they are needed; nothing else in it is touched. placed: where data lie now.
+    numbers: of levels or amounts, 1 for the first; None for all.
     """
 
     def __init__(
         self,
-        kinds: Sequence[str],
+        corrupt: Mapping[str, Sequence[float]],
         nets: Mapping[str, Trained],
         call: Caller,
         aside: Path,
         *,
         device: str,
         say: Say,
+        placed: Callable[[DataSpec], DataSpec] = lambda spec: spec,
         numbers: Sequence[int] | None = None,
     ) -> None:
-        self.kinds, self.nets, self.call, self.aside = kinds, nets, call, aside
-        self.device, self.say, self.numbers = device, say, numbers
+        self.corrupt, self.nets, self.call, self.aside = corrupt, nets, call, aside
+        self.device, self.say, self.placed, self.numbers = device, say, placed, numbers
         self._open: dict[str, tuple[Task, Corrupted]] = {}
         self._opened = 0
 
     def __enter__(self) -> Measurer:
-        shutil.rmtree(self.aside, ignore_errors=True)  # of a call that was killed
+        self._clear()  # what a killed call left
         return self
 
     def __exit__(self, *error: object) -> None:
         self._open.clear()
-        shutil.rmtree(self.aside, ignore_errors=True)
+        self._clear()
 
     def measure(self, experiment: Experiment) -> None:
         """Measure every run once. Left out is one that reads images that cannot be made anew.
@@ -71,21 +79,44 @@ class Measurer:
         Such as arrays of one's own: what is stored of them is of clean samples.
         """
         for place, run in experiment.runs.items():
-            todo = [kind for kind in self.kinds if not files.exists(_file(run.folder, kind))]
+            todo = [kind for kind in self.corrupt if not self._is_measured(run.folder, kind)]
             if not todo:
                 continue
             trained = read_trained(run.folder, device=self.device)
-            task, corrupted = self._task(data_of(trained.record, run.folder))
+            task, corrupted = self._task(self.placed(data_of(trained.record, run.folder)))
             if not set(trained.view.names) <= corrupted.names:
                 self.say(f"{place} reads {trained.view}, of which corrupted ones are not made")
                 continue
             self.say(f"{place} under {', '.join(todo)}")
             write_evaluation(run.folder, self._levels(trained, task, corrupted, todo))
 
+    def _is_measured(self, folder: Path, kind: str) -> bool:
+        """Whether a run was measured at these levels; what has others is moved out of the way."""
+        path = _file(folder, kind)
+        if not files.exists(path):
+            return False
+        found = [level["amount"] for level in read_evaluation(path)["levels"]]
+        tables = [table for (name, _), table in LEVELS.items() if name == kind]
+        wanted = [self.corrupt[kind]] if self.corrupt[kind] else tables
+        if any(found == [0.0, *self._chosen(amounts)] for amounts in wanted):
+            return True
+        aside = files.move_aside(path, folder / REPLACED)
+        self.say(f"{path} was measured at other levels: moved to {aside}")
+        return False
+
+    def _chosen(self, amounts: Sequence[float]) -> list[float]:
+        """Those whose numbers were asked for."""
+        numbers = range(1, len(amounts) + 1)
+        return [amounts[n - 1] for n in self.numbers or numbers if n in numbers]
+
     def _levels(
         self, trained: Trained, task: Task, corrupted: Corrupted, kinds: Sequence[str]
     ) -> Evaluation:
-        levels = [level for kind in kinds for level in levels_of(kind, task, self.numbers)]
+        levels = [
+            level
+            for kind in kinds
+            for level in levels_of(kind, task, self.numbers, self.corrupt[kind])
+        ]
         if trained.view.names == ("inputs",):
             return evaluate(trained, TEST, task, corruptions=levels, seed=SEED)
         clean = evaluate(trained, TEST, task)
@@ -120,10 +151,17 @@ class Measurer:
             task = open_task(spec)
             assert task.test is not None
             self._opened += 1
-            folder = self.aside / f"task-{self._opened}"
+            folder = self.aside / f"{TASK}{self._opened}"
             corrupted = Corrupted(task.test, self.nets, self.call, folder, seed=SEED)
             self._open[known] = (task, corrupted)
         return self._open[known]
+
+    def _clear(self) -> None:
+        """Remove corrupted samples, and their folder where nothing else is in it."""
+        for path in self.aside.glob(f"{TASK}[0-9]*"):
+            shutil.rmtree(path, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            self.aside.rmdir()
 
 
 def _file(folder: Path, kind: str) -> Path:

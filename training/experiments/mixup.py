@@ -37,7 +37,8 @@ PAPER = Paper(
     claim="A teacher trained with mixup teaches worse, a student trained with it learns better or"
     " as well; partial mixup and rescaled logits are the proposal. V-scores of similar classes fall"
     " with mixup. The tables were NOT FOUND",
-    source="CIFAR-100, teacher ResNet-110, student ResNet-56, T = 4, read off figures 2 and 3",
+    source="CIFAR-100, accuracy %, teacher ResNet-110, student ResNet-56, T = 4, read off figures 2"
+    " and 3",
     reported=(
         ("T and S", "75.0"),
         ("Mix-T and S", "74.7"),
@@ -81,6 +82,7 @@ def scale(name: str) -> Scale:
         differs=(
             *DIFFERS[name],
             *shorter(name, limit, EPOCHS, paper=240),
+            *(() if name == FULL else ("Images are neither cropped nor flipped.",)),
             "CIFAR-10 instead of CIFAR-100, and V-scores of test samples instead of training"
             " samples, with classes of our choice. Partial mixup is that of the released code, in"
             " which 41 % of the pairs stay mixed, and not the 10 % that its README says. NLL and"

@@ -6,18 +6,20 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from training.evaluation.printed import NAMES, PERCENT
 from training.experiments.besttest import PLAN as SECOND_PLAN
 from training.experiments.besttest import TABLE as BEST_ON_TEST
 from training.experiments.compared import only, teachers_of, uncompared, without
-from training.experiments.description import NOT_FOUND, Description, Paper, Place, Scale
+from training.experiments.description import FULL, NOT_FOUND, Description, Paper, Place, Scale
 from training.experiments.plans import NAME
+from training.presets import PRESETS
 from training.reports.experiment import Experiment
 from training.reports.figures import Figure
 from training.reports.paired import compare
 from training.reports.spread import over_seeds
 from training.reports.table import Table, to_markdown
 from training.reports.tables import measured
-from training.trainer.config import LAST, VALIDATION
+from training.trainer.config import LAST, VALIDATION, TrainConfig
 
 CHOSEN = {
     VALIDATION: "Epochs are chosen on validation data",
@@ -32,6 +34,10 @@ A_COLUMN = "a column of its own, of a second set of runs, has that."
 ONE_TEACHER = "A teacher has one seed, whose chance is in no spread and no p."
 APART = ("times", "costs", "exact-times")
 """Tables that no two runs have alike; the page links to them."""
+SETTINGS = ("batch_size", "learning_rate", "weight_decay", "schedule", "normalise")
+"""Of the loop, and of inputs, that a page compares with a preset."""
+LOSSES = ("ece", "nll", "brier")
+"""Metrics of which less is better."""
 TWICE = ("summary-weighted",)
 """Tables that say nearly what another one says; report.md has them."""
 
@@ -48,6 +54,7 @@ def page_text(
     sample: str | None = None,
 ) -> str:
     """The page as Markdown; nothing in it changes when the experiment is run again."""
+    full = description.scales[FULL]
     by_test = any(table.name == BEST_ON_TEST for table in tables)
     shown = [table for table in tables if _is_shown(table, description.metrics[1:])]
     parts = [
@@ -59,31 +66,66 @@ def page_text(
         *(to_markdown(table).rstrip() for table in shown),
         *(f"![{figure.title}]({figure.name}.png)\n\n{figure.title}." for figure in figures),
         *([] if sample is None else [sample]),
-        f"**What differs.** {' '.join(differing_lines(scale, experiment, by_test=by_test))}",
+        f"**What differs.** {' '.join(differing_lines(scale, full, experiment, by_test=by_test))}",
         *_ran(place, environment, [t.name for t in tables if t.name in APART], by_test=by_test),
     ]
     return "\n\n".join(parts) + "\n"
 
 
-def differing_lines(scale: Scale, experiment: Experiment, *, by_test: bool) -> list[str]:
+def differing_lines(
+    scale: Scale, full: Scale, experiment: Experiment, *, by_test: bool
+) -> list[str]:
     """Sentences: what differs from the paper, which networks, by what epochs were chosen.
 
-    by_test: whether a table has what the best epoch on test data gives.
+    full: the scale of the paper. by_test: whether a table has what the best epoch on test data
+    gives.
     """
-    taught = [ONE_TEACHER] if teachers_of(scale) else []
-    return [*scale.differs, networks_line(scale), *taught, chosen_line(experiment, by_test)]
+    return [
+        *scale.differs,
+        *settings_lines(scale, full),
+        networks_line(scale, full),
+        *([ONE_TEACHER] if teachers_of(scale) else []),
+        chosen_line(experiment, by_test),
+    ]
 
 
-def networks_line(scale: Scale) -> str:
-    """Which networks the arms of a plan are."""
+def settings_lines(scale: Scale, full: Scale) -> list[str]:
+    """A sentence on what of the loop is not as in the preset of full scale; none without one.
+
+    Epochs are told by the sentences of a scale, and how they are chosen by one of its own.
+    """
+    preset = PRESETS.get(full.plan["defaults"].get("preset"))
+    if preset is None or scale is full:
+        return []
+    given = scale.plan["defaults"]
+    config = TrainConfig(**given["config"]).to_dict()
+    ours = {"normalise": given.get("normalise", "values"), **config}
+    theirs = {"normalise": preset.normalise, **preset.config.to_dict()}
+    told = [
+        f"`{key}` is `{ours[key]}` instead of `{theirs[key]}`"
+        for key in SETTINGS
+        if ours[key] != theirs[key]
+    ]
+    name = full.plan["defaults"]["preset"]
+    return [f"Settings are not all those of the preset `{name}`: {', '.join(told)}."] * bool(told)
+
+
+def networks_line(scale: Scale, full: Scale) -> str:
+    """Which networks the arms of a plan are, and which they are at full scale."""
+    here, there = (_networks(each) for each in (scale, full))
+    return f"Networks: {here}." if here == there else f"Networks: {here}; at full scale {there}."
+
+
+def _networks(scale: Scale) -> str:
     usual = scale.plan["defaults"]["model"]
     models = {arm["name"]: arm.get("model", usual) for arm in scale.plan["arms"]}
-    others = [f"`{name}` is {model}" for name, model in models.items() if model != usual]
-    return (
-        f"Networks: {', '.join([*others, f'all others {usual}'])}."
-        if others
-        else (f"All networks are {usual}.")
-    )
+    groups = {model: [f"`{n}`" for n in models if models[n] == model] for model in models.values()}
+    others = [
+        f"{', '.join(names)} {'is' if len(names) == 1 else 'are'} {model}"
+        for model, names in groups.items()
+        if model != usual
+    ]
+    return ", ".join([*others, f"all others {usual}"]) if others else f"all are {usual}"
 
 
 def chosen_line(experiment: Experiment, by_test: bool = False) -> str:
@@ -106,39 +148,48 @@ def measured_lines(description: Description, scale: Scale, experiment: Experimen
     if baseline is None or baseline not in experiment.arms:
         return lines
     own = over_seeds(experiment, baseline, "accuracy", weighted=False)
-    lines.append(f"`{baseline}` is right for {measured('accuracy', own).text()} %.")
+    spread = "" if own.deviation is None else " (sd over seeds)"
+    lines.append(f"`{baseline}` is right for {measured('accuracy', own).text()} %{spread}.")
     compared = without(experiment, uncompared(description, scale))
     rows = compare(compared, "accuracy", baseline, unit=description.pairs)
     rows = [row for row in rows if row.difference.values]
     if not rows:
         return lines
     above = [row.arm for row in rows if (row.difference.mean or 0) > 0]
-    lines.append(f"{len(above)} of {len(rows)} other arms are above it in the mean.")
+    verb = "is" if len(above) == 1 else "are"
+    lines.append(f"{len(above)} of the {len(rows)} arms compared with it {verb} above it.")
     best = max(rows, key=lambda row: row.difference.mean or 0.0)
-    spread = measured("accuracy", best.difference).text()
-    lines.append(f"The best one, `{best.arm}`, differs by {spread} points.")
+    shown = measured("accuracy", best.difference).text()
+    over = "" if best.difference.deviation is None else " (sd over pairs)"
+    lines.append(f"The best of them, `{best.arm}`, differs by {shown} points{over}.")
     lines.append(_tested(best.holm["signflip"], best.smallest, best.difference.values))
     return [*lines, *claimed_lines(description, experiment)]
 
 
 def claimed_lines(description: Description, experiment: Experiment) -> list[str]:
-    """A sentence on the pairs of arms that the claim is about."""
+    """A sentence on the pairs of arms that the claim is about, by each metric of it."""
     there = [pair for pair in description.claims if set(pair) <= set(experiment.arms)]
     if not there:
         return []
-    said = "; ".join(_compared(description, experiment, *pair) for pair in there)
-    lines = [f"Of the claim, by accuracy: {said}."]
-    return [*lines, "Each p is that of its own sign-flip test."] if ", p = " in said else lines
+    lines = []
+    for metric in description.claimed:
+        said = "; ".join(_compared(description, experiment, metric, *pair) for pair in there)
+        name = NAMES[metric].removesuffix(" %") + ", of which less is better" * (metric in LOSSES)
+        lines.append(f"Of the claim, by {name}: {said}.")
+    tested = any(", p = " in line for line in lines)
+    return [*lines, "Each p is that of its own sign-flip test."] if tested else lines
 
 
-def _compared(description: Description, experiment: Experiment, arm: str, other: str) -> str:
+def _compared(
+    description: Description, experiment: Experiment, metric: str, arm: str, other: str
+) -> str:
     """How an arm differs from another one, whose difference alone is tested."""
     two = only(experiment, (arm, other))
-    [row] = compare(two, "accuracy", other, unit=description.pairs)
+    [row] = compare(two, metric, other, unit=description.pairs)
     p = row.p["signflip"]
-    tested = "" if p is None else f", p = {p:.2g}"
-    shown = measured("accuracy", row.difference).text()
-    return f"`{arm}` minus `{other}` is {shown} points{tested}"
+    tested = "" if p is None else f", p = {p:.3g}"
+    points = " points" if metric in PERCENT else ""
+    return f"`{arm}` minus `{other}` is {measured(metric, row.difference).text()}{points}{tested}"
 
 
 def _counted(experiment: Experiment) -> str:
@@ -156,7 +207,7 @@ def _tested(p: float | None, smallest: float, pairs: int) -> str:
         return "One pair tells nothing of chance."
     return (
         f"An exact sign-flip test of {pairs} pairs, corrected over arms by Holm, gives p ="
-        f" {p:.3g}; alone it could not give less than {smallest:.2g}."
+        f" {p:.3g}; alone it could not give less than {smallest:.3g}."
     )
 
 

@@ -43,6 +43,9 @@ CLASSIFIERS = {
     "cnn-sf": ("cnn1d-10-statistics", "inputs"),
 }
 EPOCHS = {SMOKE: 1, CPU: 20, FULL: 200}
+NOISE = (0.1, 0.2, 0.4, 0.8)
+"""Shares of the deviation of each channel: as many levels as the paper's, whose numbers were NOT
+FOUND, from one that is hardly seen to one that is nearly as strong as the signal."""
 
 PAPER = Paper(
     title="Som et al., CVPR Workshops 2020, arXiv 1906.01769",
@@ -76,8 +79,9 @@ def scale(name: str) -> Scale:
             f"Images of {side} x {side} pixels; one fold, whose people are new to classifiers and"
             " to the PI-Net. Widths and schedules of the paper's classifiers, and how its CNN joins"
             " images, were NOT FOUND: the CNN is measured without images, and an MLP of all three"
-            " features is added. Noise has three levels, of other studies of wearables; exact"
-            " images and those of the PI-Net are made anew of noisy windows.",
+            " features is added. The four levels of noise are ours, shares of the"
+            " deviation of each channel; exact images and those of the PI-Net are made anew of"
+            " noisy windows.",
         ),
     )
 
@@ -97,7 +101,7 @@ PI_NET_WINDOWS = Description(
         ("mlp-pinet", "mlp-pi"),
     ),
     metrics=("accuracy", "f1_weighted"),
-    corrupt=("noise",),
+    corrupt={"noise": NOISE},
     sample=True,
     figures=("confusion", "robustness"),
     tables=(error_table, time_table),

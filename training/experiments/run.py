@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace as replace_in
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,9 @@ from training.reports.report import figures, replace, v_score_table, write_repor
 from training.reports.table import Table
 from training.reports.tables import paired_table, tables
 from training.runs.plan import read_plan
+from training.runs.record import commit
 from training.runs.repeat import repeat
+from training.tasks import DataSpec
 from training.trained import read_trained
 
 PAGE = "page.md"
@@ -75,6 +78,7 @@ def run_experiment(
     check_heading(folder / NAME, _title(description, scale))
     with refusing(f"nothing can be trained on device {device!r} here"):
         torch.zeros(1, device=device).item()
+    commit()  # of the code that was loaded: stores take long, and a checkout may go on meanwhile
     call = caller(root, say)
     source = open_source(chosen.needs, data, root, say)
     files.make_directory(folder)
@@ -181,18 +185,26 @@ def _run_folders(place: Place, experiment: Experiment) -> list[Path]:
     return [*(run.folder for run in found), *files.listing(place.folder / PI_NETS)]
 
 
+def _placed(place: Place, spec: DataSpec) -> DataSpec:
+    """The data of a run where they lie now: results may have been moved, with their cache."""
+    arrays = {name: str(place.folder / Path(path).name) for name, path in spec.arrays.items()}
+    folds = None if spec.folds is None else str(place.built.folds)
+    return replace_in(spec, root=str(place.root), folds=folds, arrays=arrays)
+
+
 def _corrupt(description: Description, scale: Scale, place: Place, experiment: Experiment) -> None:
     """Measure all runs under corruptions; at smoke scale under the first level of the first."""
     small = place.scale == SMOKE
-    kinds = description.corrupt[:1] if small else description.corrupt
+    corrupt = dict(list(description.corrupt.items())[: 1 if small else None])
     nets = {each.name: read_trained(folder_of(place, each)) for each in scale.fits}
     with Measurer(
-        kinds,
-        nets if kinds else {},
+        corrupt,
+        nets if corrupt else {},
         place.call,
         place.folder / ASIDE,
         device=place.device,
         say=place.say,
+        placed=partial(_placed, place),
         numbers=FIRST if small else None,
     ) as measurer:
         measurer.measure(experiment)
@@ -222,6 +234,6 @@ def _figures(description: Description, place: Place, experiment: Experiment) -> 
     drawn = description.figures
     panels = [kind for kind in drawn if kind != CURVES]
     shown = only(experiment, description.shown)
-    made = figures(shown, panels, root=place.root, say=place.say)
+    made = figures(shown, panels, root=place.root, folds=place.built.folds, say=place.say)
     curves = [kind for kind in drawn if kind == CURVES]
     return [*made, *figures(experiment, curves, metrics=("accuracy",), say=place.say)]

@@ -39,8 +39,11 @@ def scale(name: str) -> Scale:
         beside=len(CHAINS) * (1 - HIDDEN + ROUNDS),
         differs=(
             *DIFFERS[name],
-            "Labels of 90 % of the training windows are hidden; students are as large as their"
-            " teacher; noise is removal and shift of windows, the first teacher's too.",
+            f"{PEOPLE[name]} of the people are left out together, once, so that their chance is in"
+            " no spread; one more chooses epochs, with all labels. Labels of 90 % of the training"
+            " windows are hidden, but not their neighbours', which share half of a window."
+            f" {EPOCHS[name]} epochs a round; students are as large as their teacher; noise is"
+            " removal and shift of windows, the first teacher's too.",
         ),
     )
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from training.experiments.description import CPU, FULL, SMOKE, Description, Scale
 from training.experiments.needs import Counts, Needs
 from training.experiments.plans import plan_of
-from training.experiments.tpkd import STUDENT, TEACHERS, TPKD, arms
+from training.experiments.tpkd import LEVELS, LOGITS, OURS, STUDENT, TEACHERS, TPKD, arms
 from training.experiments.windows import CONFIG, PIXELS, placed
 
 FOLDS = {SMOKE: 2, CPU: 5, FULL: 5}
@@ -100,7 +100,8 @@ def scale(series: Series, name: str) -> Scale:
     config = {**CONFIG[name], **own, **({"epochs": series.epochs} if name == CPU else {})}
     small = "This scale shows that all of it runs, and its numbers mean nothing."
     schedule = "The schedule is that of TDA_KD."
-    first = {SMOKE: small, CPU: f"A schedule of {series.epochs} epochs.", FULL: schedule}[name]
+    short = f"A schedule of {series.epochs} epochs, the paper's has 200."
+    first = {SMOKE: small, CPU: short, FULL: schedule}[name]
     return Scale(
         needs=needs(series, name),
         plan=plan_of(
@@ -118,7 +119,10 @@ def scale(series: Series, name: str) -> Scale:
             " division, so that no number here is one of the archive's tables. The archive does not"
             " say who moved, so that a person may be on both sides. Networks, weights and terms are"
             " those of the experiment `tpkd`; images are those of `pipeline build-pis` without a"
-            " recipe, with a window of ours.",
+            f" recipe, {PIXELS[name]} x {PIXELS[name]} cells of a window of ours.",
+            OURS,
+            f"{LEVELS}; the paper's were NOT FOUND.",
+            LOGITS,
         ),
     )
 

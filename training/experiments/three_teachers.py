@@ -32,7 +32,7 @@ PAPER = Paper(
     title="Sensors 25(20), 6396, 2025, and a manuscript by its authors",
     claim="A third teacher of Gramian angular fields lifts a student above that of signals and"
     " persistence images. The numbers are of a reader's own runs",
-    source="GENEActiv, 14 classes, teachers WRN-16-3, student WRN-16-1",
+    source="GENEActiv, 14 classes, accuracy %, teachers WRN-16-3, student WRN-16-1",
     reported=(
         ("signal, PI, GAF teachers", "68.76, 59.80, 64.03"),
         ("student alone", "67.66 ± 0.45"),
@@ -110,7 +110,7 @@ THREE_TEACHERS = Description(
         ("pi-signal-annealed", "student-twice"),
     ),
     metrics=("accuracy", "f1_macro"),
-    corrupt=("noise",),
+    corrupt={"noise": ()},
     figures=("similarity", "robustness"),
     shown=("signal-teacher", "pi-teacher", "gaf-teacher", "student", "all-three"),
 )

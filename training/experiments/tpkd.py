@@ -12,6 +12,7 @@ from training.experiments.plans import plan_of
 from training.experiments.windows import (
     CONFIG,
     DIFFERS,
+    PIXELS,
     fewer,
     image_shape,
     images,
@@ -29,13 +30,19 @@ TEACHERS = {
 """Of signals, and of persistence images."""
 SIMILAR = 1000.0
 """Weight of merged similarities, that of TGD."""
+OURS = (
+    "Weights are those of PAMAP2, that of similarities is TGD's. TPKD's orthogonal features are our"
+    " reading; the formula was NOT FOUND."
+)
+LEVELS = "Noise is relative to the deviation of each channel, and missing points are 0"
+LOGITS = "ECE, NLL and Brier of TDA_KD are of plain logits, whose scale its loss leaves open."
 
 PAPER = Paper(
     title="Jeon et al., Asilomar 2022, and EAAI 2024, arXiv 2407.05315",
     claim="On PAMAP2, signal and PI teachers together with an annealed start are above KD from"
     " either, and similarities add to that; the PI teacher is the better one. The paper's own"
     " tables were NOT FOUND; these numbers are quoted or repeated by a reader of it",
-    source="PAMAP2, mean over 9 people, teachers WRN-16-3, student WRN-16-1",
+    source="PAMAP2, accuracy %, mean over 9 people, teachers WRN-16-3, student WRN-16-1",
     reported=(
         ("signal teacher", "85.80"),
         ("PI teacher", "87.23"),
@@ -89,10 +96,13 @@ def scale(name: str) -> Scale:
         differs=(
             *DIFFERS[name],
             *fewer(name, limit, CONFIG[CPU]["epochs"], paper=200),
-            "Weights are those of PAMAP2, that of similarities is TGD's. TPKD's orthogonal features"
-            " are our reading; the formula was NOT FOUND. Noise is relative to the deviation of"
-            " each channel, and missing points are 0, the lowest value of the scale; the paper's"
-            " were NOT FOUND. ECE of TDA_KD is of plain logits, whose scale its loss leaves open.",
+            "A fold of PAMAP2 has about 25,000 training windows.",
+            f"Images have {PIXELS[name]} x {PIXELS[name]} cells (64 x 64 in the paper), which tile"
+            " births of 0 to 1; the released ones leave half of -1 to 1 out.",
+            OURS,
+            f"{LEVELS}, the lowest value of the scale, far from where windows lie; the paper's were"
+            " NOT FOUND.",
+            LOGITS,
         ),
     )
 
@@ -115,7 +125,7 @@ TPKD = Description(
         ("pi-teacher", "signal-teacher"),
     ),
     metrics=("accuracy", "f1_macro", "ece"),
-    corrupt=("noise", "missing"),
+    corrupt={"noise": (), "missing": ()},
     figures=("confusion", "robustness", "embedding"),
     shown=("signal-teacher", "pi-teacher", "student", "kd-signal", "tda-kd", "tpkd"),
 )

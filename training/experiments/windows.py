@@ -33,8 +33,8 @@ DIFFERS: Mapping[str, tuple[str, ...]] = {
     **dict.fromkeys(
         (CPU, FULL),
         (
-            "Windows of 3 s of SisFall (ten people) instead of the paper's data, scaled on SA01 and"
-            " SA02, who always train.",
+            "Windows of 3 s of SisFall (ten people), one each 1.5 s, instead of the paper's data;"
+            " scaled on SA01 and SA02, who always train.",
         ),
     ),
 }
@@ -108,7 +108,7 @@ def fewer(
     scale: str, limit: int | None, epochs: int, *, paper: int | None = None
 ) -> tuple[str, ...]:
     """The sentence on how long runs of a scale are. paper: epochs of its own, where found."""
-    known = "the paper's was NOT FOUND" if paper is None else f"the paper's has {paper} epochs"
+    known = "the paper's was NOT FOUND" if paper is None else f"the paper's has {paper}"
     if scale == CPU:
         size = "all" if limit is None else f"{limit:,}"
         return (f"{size} training windows of a fold; a schedule of {epochs} epochs, {known}.",)

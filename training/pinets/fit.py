@@ -24,6 +24,7 @@ from training.pinets.errors import Errors
 from training.pinets.measure import measure
 from training.pinets.seen import check_not_seen
 from training.runs.execute import seeded
+from training.runs.identity import with_digests
 from training.runs.record import provenance
 from training.tasks import DataSpec, Task, open_task
 from training.trained import ModelSpec, Trained, find_trained, read_trained
@@ -90,8 +91,9 @@ def fit_pi_net(
     model, view, network = _network(spec, task, say)
     objective = Regression(network, view, spec.target)
     start = None if spec.start is None else files.digest(find_trained(spec.start))[1]
+    told = {**spec.to_dict(), "data": with_digests(spec.data), "start": start}
     made = {**provenance(spec.config.device), "start": spec.start}
-    record = {"pi_net": {**spec.to_dict(), "start": start}, "provenance": made}
+    record = {"pi_net": told, "provenance": made}
     result = train(objective, task, spec.config, folder, model=model, say=say, record=record)
     trained = read_trained(folder, device=spec.config.device)
     return result, _measured(trained, task, spec, folder)

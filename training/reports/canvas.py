@@ -16,9 +16,10 @@ FONTS = ("DejaVu Sans", "Noto Sans CJK KR", "NanumGothic", "Malgun Gothic", "App
 """Those that are installed are asked for each letter, in this order."""
 CYCLE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#999999")
 """Told apart by the colour-blind: Okabe and Ito, 2008."""
-MARKERS = "osD^vPX*"
+MARKERS = "osD^vPX*<"
+"""One more than colours, so that lines of one colour have other markers."""
 DASHES = ("-", "--", ":")
-"""Of lines whose colour and marker are taken already."""
+"""Of lines whose colour is taken already."""
 STYLE = {
     "font.size": 8,
     "axes.titlesize": 8,

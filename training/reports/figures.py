@@ -8,11 +8,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from training.augment.corruptions import AMOUNTS
 from training.evaluation.printed import NAMES, PERCENT
 from training.reports.canvas import COLOURS, CYCLE, DASHES, MARKERS, drawable, names_of, write
 from training.reports.embedding import Embedding
 from training.reports.experiment import Experiment
-from training.reports.robustness import Points, at_level
+from training.reports.robustness import Points, at_level, seeds_of
 from training.reports.similarity import Maps
 from training.reports.spread import spread
 from training.reports.tables import measured
@@ -25,6 +26,12 @@ MOST_NAMES = 20
 """Classes whose names fit beside a panel, and whose counts fit in its cells up to half of it."""
 LONGEST_NAME = 22
 """Letters of a class name that fit beside a panel."""
+FEW = 30
+"""Samples of a bin whose accuracy says little: it is drawn pale."""
+PALETTES = {10: "tab10", 20: "tab20"}
+"""Colours of so many classes at most, beyond those of CYCLE; tab20 has them light and dark."""
+MOST_LINES = 8
+"""Lines of a figure, beyond which it is taller."""
 
 
 class Figure(NamedTuple):
@@ -44,16 +51,22 @@ def reliability_figure(experiment: Experiment) -> Figure:
         for axes, arm in zip(_panels(figure, len(arms)), arms, strict=True):
             bins = pooled_bins(experiment, arm)
             lower, width = bins[:, 0], bins[:, 1] - bins[:, 0]
-            axes.bar(lower, bins[:, 3], width, align="edge", color=CYCLE[5], edgecolor="white")
             gap = {"facecolor": "none", "edgecolor": CYCLE[1], "hatch": "////", "linewidth": 0.6}
             away = bins[:, 4] - bins[:, 3]
-            axes.bar(lower, away, width, bottom=bins[:, 3], align="edge", **gap)
+            for few in (False, True):
+                of = np.flatnonzero((bins[:, 2] < FEW) == few)
+                at = {"width": width[of], "align": "edge", "alpha": 0.3 if few else None}
+                axes.bar(lower[of], bins[of, 3], color=CYCLE[5], edgecolor="white", **at)
+                axes.bar(lower[of], away[of], bottom=bins[of, 3], **gap, **at)
             axes.plot([0, 1], [0, 1], color="black", linewidth=0.7, linestyle="--")
             error = measured("ece", spread(experiment.values(arm, "ece").values())).text()
             write(axes.set_title, f"{drawable(arm, _number(arms, arm))}: ECE {error} %")
             axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="confidence", ylabel="accuracy", aspect=1)
 
-    title = "Reliability: accuracy (blue), and its gap to the mean confidence (hatched)"
+    title = (
+        "Reliability: accuracy (blue), and its gap to the mean confidence (hatched); pale where a"
+        f" bin has fewer than {FEW} samples"
+    )
     return Figure("reliability", title, _size(len(arms)), draw)
 
 
@@ -80,7 +93,7 @@ def confusion_figure(experiment: Experiment) -> Figure:
             runs = list(experiment.of(arm).values())
             counts = np.sum([run.evaluation["confusion"] for run in runs], axis=0)
             shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-            axes.imshow(shares, cmap=COLOURS, vmin=0, vmax=1)
+            image = axes.imshow(100 * shares, cmap=COLOURS, vmin=0, vmax=100)
             if classes <= MOST_NAMES // 2:
                 _cell_texts(axes, shares)
             _class_ticks(axes, runs[0].evaluation["class_names"])
@@ -88,6 +101,8 @@ def confusion_figure(experiment: Experiment) -> Figure:
             axes.set(xlabel="predicted", ylabel="label")
             if not axes.get_subplotspec().is_first_col():  # they stand at the first one
                 axes.set(yticklabels=[], ylabel="")
+        if classes > MOST_NAMES // 2:
+            figure.colorbar(image, ax=figure.axes, label="% of a label's samples", shrink=0.6)
 
     title = "Confusion: percent of each label's samples, all runs of an arm"
     return Figure("confusion", title, _size(len(arms), scale), draw)
@@ -97,10 +112,12 @@ def robustness_figure(
     experiment: Experiment, kind: str, by_arm: Mapping[str, Points], metric: str
 ) -> Figure:
     """A metric by level of a corruption: mean over seeds, and a band of a deviation."""
+    lines = len(by_arm)
 
     def draw(figure: Any) -> None:
         axes = figure.subplots()
         factor = 100 if metric in PERCENT else 1
+        limits = (0.0, 100.0) if metric in PERCENT else (0.0, np.inf)
         for number, (arm, points) in enumerate(by_arm.items()):
             levels = sorted(points)
             found = [at_level(experiment, arm, points, level, metric) for level in levels]
@@ -110,15 +127,18 @@ def robustness_figure(
             colour = CYCLE[number % len(CYCLE)]
             line = {"marker": MARKERS[number % len(MARKERS)], "markersize": 3, "linewidth": 1}
             line["linestyle"] = DASHES[number // len(CYCLE) % len(DASHES)]
-            seeds = f"{found[0].values} seed{'s' * (found[0].values != 1)}"
-            label = f"{drawable(arm, str(number))} ({seeds})"
+            edges = np.clip((means - bands, means + bands), *limits)
+            label = f"{drawable(arm, str(number))} ({seeds_of(found)})"
             axes.plot(amounts, means, color=colour, label=label, **line)
-            axes.fill_between(amounts, means - bands, means + bands, color=colour, alpha=0.15)
-        axes.set(xlabel=f"{kind}, amount", ylabel=NAMES.get(metric, metric))
+            band = {"color": colour, "alpha": min(0.15, 1 / lines), "linewidth": 0}
+            axes.fill_between(amounts, *edges, **band)
+        amount = AMOUNTS.get(kind, "amount")
+        axes.set(xlabel=f"{kind}: {amount}", ylabel=NAMES.get(metric, metric))
         figure.legend(loc="outside right upper", fontsize=7, frameon=False)
 
     title = f"{NAMES.get(metric, metric)} under {kind}: mean and a deviation over seeds"
-    return Figure(f"robustness-{kind}-{metric.replace('_', '-')}", title, (6.0, 3.2), draw)
+    size = (6.0, 3.2 if lines <= MOST_LINES else 4.4)
+    return Figure(f"robustness-{kind}-{metric.replace('_', '-')}", title, size, draw)
 
 
 def embedding_figure(embeddings: Mapping[str, Embedding], class_names: Sequence[str]) -> Figure:
@@ -135,11 +155,15 @@ def embedding_figure(embeddings: Mapping[str, Embedding], class_names: Sequence[
                 axes.scatter(*where.T, s=5, color=colours[label], label=shown[label], linewidths=0)
             write(axes.set_title, f"{drawable(arm, _number(arms, arm))}: V {found.v_score:.3f}")
             axes.set(xticks=[], yticks=[], aspect="equal", adjustable="datalim")
+            axes.spines[:].set(visible=True, linewidth=0.4, color=CYCLE[7])
         if len(class_names) <= MOST_NAMES:
             _class_legend(figure, shown, colours)
 
     perplexity = next(iter(embeddings.values())).perplexity
-    title = f"t-SNE of pooled features (perplexity {perplexity:g}), V-score of k-means on them"
+    title = (
+        f"t-SNE of pooled features of the first run of each arm (perplexity {perplexity:g}), and"
+        " the V-score of k-means on that run's features"
+    )
     return Figure("embedding", title, _size(len(arms), extra=0.9), draw)
 
 
@@ -162,7 +186,12 @@ def similarity_figure(maps: Mapping[str, Maps]) -> Figure:
                 write(axes.set_title, f"{drawable(arm, _number(arms, arm))}, {stage}")
 
     size = (PANEL * across * 0.8, PANEL * len(arms) * 0.85)
-    title = "Similarity of samples sorted by class, rows of unit length; lines part classes"
+    count = len(next(iter(maps.values())).labels)
+    title = (
+        f"Similarity of {count} samples sorted by class, first run of each arm, rows of unit"
+        " length; colours go from the lowest value of each map (dark) to its highest; lines part"
+        " classes"
+    )
     return Figure("similarity", title, size, draw)
 
 
@@ -230,6 +259,9 @@ def _class_colours(count: int) -> list[Any]:
         return list(CYCLE[:count])
     from matplotlib import colormaps
 
+    for most, name in PALETTES.items():
+        if count <= most:
+            return [colormaps[name](k) for k in range(count)]
     return [colormaps["turbo"](k / (count - 1)) for k in range(count)]
 
 

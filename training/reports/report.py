@@ -65,11 +65,13 @@ def figures(
     *,
     metrics: Sequence[str] = ("accuracy",),
     root: Path | None = None,
+    folds: Path | None = None,
     say: Say = print,
 ) -> Iterator[Figure]:
     """The figures of these kinds, of FIGURES.
 
-    metrics: of curves. root: a cache for similarity, which reads samples.
+    metrics: of curves. root, folds: a cache, and a file of folds, for similarity, which reads
+    samples; None for those of the runs.
     Raises InvalidSpec for a kind that the runs have nothing for.
     """
     unknown = [kind for kind in wanted if kind not in FIGURES]
@@ -87,7 +89,7 @@ def figures(
     if "embedding" in wanted:
         yield embedding_figure(_embeddings(experiment), names)
     if "similarity" in wanted:
-        yield similarity_figure(_maps(experiment, root))
+        yield similarity_figure(_maps(experiment, root, folds))
 
 
 def possible_figures(experiment: Experiment) -> list[str]:
@@ -161,12 +163,12 @@ def _embeddings(experiment: Experiment) -> dict[str, Embedding]:
     return found
 
 
-def _maps(experiment: Experiment, root: Path | None) -> dict[str, Maps]:
+def _maps(experiment: Experiment, root: Path | None, folds: Path | None) -> dict[str, Maps]:
     """Of the first run of each arm, for which its network and its samples are opened."""
     found: dict[str, Maps] = {}
     for place, run in experiment.runs.items():
         if place.arm not in found:
-            trained, task = open_run(run.folder, root=root)
+            trained, task = open_run(run.folder, root=root, folds=folds)
             found[place.arm] = similarity_maps(trained, task.sides[experiment.side], task)
     return found
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pi_cache import files
@@ -34,6 +34,12 @@ def curves(experiment: Experiment) -> dict[str, dict[str, Points]]:
     }
 
 
+def level_name(level: Level) -> str:
+    """`2: 0.09`, or the amount alone where it is none of a table's levels."""
+    number, amount = level
+    return f"{amount:g}" if amount and not number else f"{number}: {amount:g}"
+
+
 def at_level(experiment: Experiment, arm: str, points: Points, level: Level, metric: str) -> Spread:
     """A metric over the seeds of an arm that were measured in every fold, as `over_seeds`."""
     measured = points.get(level, {})
@@ -42,3 +48,10 @@ def at_level(experiment: Experiment, arm: str, points: Points, level: Level, met
         for places in complete_seeds(experiment, arm).values()
         if all(place in measured for place in places)
     )
+
+
+def seeds_of(levels: Sequence[Spread]) -> str:
+    """How many seeds the means of a curve are over: `3 seeds`, `1 to 3 seeds` where levels lack."""
+    counts = sorted({level.values for level in levels})
+    most = f"{counts[-1]} seed{'s' * (counts[-1] != 1)}"
+    return most if len(counts) == 1 else f"{counts[0]} to {most}"

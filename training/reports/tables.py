@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from training.augment.corruptions import AMOUNTS
 from training.evaluation.opened import CHOSEN_BY
 from training.evaluation.printed import NAMES, PERCENT
 from training.reports.experiment import Experiment, Place, Run
 from training.reports.paired import Comparison, compare
-from training.reports.robustness import at_level, curves
+from training.reports.robustness import at_level, curves, level_name, seeds_of
 from training.reports.spread import Spread, complete_seeds, in_fold, over_folds, over_seeds, spread
 from training.reports.table import Cell, Measured, PValue, Table
 
@@ -62,7 +63,11 @@ def summary_table(experiment: Experiment, *, weighted: bool) -> Table:
         title=f"Mean ± sd over seeds on {experiment.side}{over}",
         columns=("arm", "runs", "seeds", *NAMES.values()),
         rows=tuple(rows),
-        notes=("A seed counts where it has a result in every fold.", *warning_lines(experiment)),
+        notes=(
+            "Runs: measured / planned. A seed counts where it has a result in every fold. ECE has"
+            " 15 bins.",
+            *warning_lines(experiment),
+        ),
     )
 
 
@@ -116,18 +121,22 @@ def robustness_tables(experiment: Experiment, metrics: Sequence[str]) -> Iterato
         levels = sorted({level for points in by_arm.values() for level in points})
         for metric in metrics:
             rows: list[tuple[Cell, ...]] = []
+            fewer = []
             for arm, points in by_arm.items():
                 found = [at_level(experiment, arm, points, level, metric) for level in levels]
                 runs = max(len(points.get(level, ())) for level in levels)
                 rows.append((arm, runs, *(measured(metric, each) for each in found)))
+                if len({each.values for each in found}) > 1:
+                    fewer.append(f"{arm} ({seeds_of(found)})")
             yield Table(
                 name=f"robustness-{kind}-{metric.replace('_', '-')}",
                 title=f"{NAMES.get(metric, metric)} under {kind} on {experiment.side}",
-                columns=("arm", "runs", *(f"{level[0]}: {level[1]:g}" for level in levels)),
+                columns=("arm", "runs", *map(level_name, levels)),
                 rows=tuple(rows),
                 notes=(
-                    "Level: amount. Mean ± sd over seeds of the mean of folds; a seed counts where"
-                    " it was measured in every fold.",
+                    f"Level: amount ({AMOUNTS.get(kind, 'of its own')}). Mean ± sd over seeds of"
+                    " the mean of folds; a seed counts where it was measured in every fold.",
+                    *(f"Not of as many seeds at all levels: {each}." for each in fewer),
                     *warning_lines(experiment),
                 ),
             )
@@ -167,11 +176,11 @@ def _paired_row(metric: str, row: Comparison) -> tuple[Cell, ...]:
 def _paired_notes(compared: Sequence[Comparison], unit: str) -> list[str]:
     pairs = "of the same fold and seed" if unit == "runs" else "of the same fold, mean over seeds"
     notes = [
-        f"Pairs {pairs}; two-sided; corrected over {len(compared)} arm(s). The smallest p is what"
-        " exact tests can give for so many pairs; the t-test assumes normal differences."
+        f"Pairs {pairs}; difference: mean ± sd over pairs; p two-sided, by Holm corrected over"
+        f" {len(compared)} arm(s). The smallest p is what exact tests can give for so many pairs;"
+        " the t-test assumes normal differences.",
+        f"{unit.capitalize()} share training samples: p-values of pairs of {unit} are too small.",
     ]
-    if unit == "runs":
-        notes.append("Runs share training samples: p-values of pairs of runs are too small.")
     lonely = [f"{row.arm} {row.unpaired}" for row in compared if row.unpaired]
     return [*notes, f"Runs without a partner: {', '.join(lonely)}."] if lonely else notes
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from pi_cache import files
 from training.runs.spec import RunSpec
-from training.tasks import Task
+from training.tasks import DataSpec, Task
 from training.trained import PICKS
 
 
@@ -26,15 +26,20 @@ def identity(
 
     teachers, start: what tells each network from another, see `network_identity`.
     """
-    data = spec.data.to_dict()
+    data = with_digests(spec.data)
     for place in ("root", "folds"):
         del data[place]
     data["stores"] = dict(task.record["stores"])
-    data["arrays"] = {name: files.digest(Path(p))[1] for name, p in spec.data.arrays.items()}
     data["digests"] = dict(task.record["digests"])
     found = {**spec.to_dict(), "data": data, "teachers": list(teachers), "start": start}
     plain: dict[str, Any] = json.loads(json.dumps(found))  # lists for tuples, as they are read back
     return plain
+
+
+def with_digests(data: DataSpec) -> dict[str, Any]:
+    """A spec of data as plain values; files of arrays by SHA-256."""
+    arrays = {name: files.digest(Path(path))[1] for name, path in data.arrays.items()}
+    return {**data.to_dict(), "arrays": arrays}
 
 
 def network_identity(name: str, spec_digest: str | None, sha256: str) -> str:

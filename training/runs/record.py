@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import shlex
 import subprocess
@@ -19,6 +20,8 @@ import torch
 OURS = "pi-cache"
 CODE = Path(__file__).resolve().parents[2]
 """The folder that holds the packages; a checkout, or where they were installed."""
+OF_CALLER = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE")
+"""Variables that hooks of git set: with them it would tell of the caller's checkout."""
 
 
 def provenance(device: str, command: Sequence[str] | None = None) -> dict[str, Any]:
@@ -71,12 +74,14 @@ def commit() -> str | None:
 
 
 def _git(*words: str) -> str | None:
+    surroundings = {name: v for name, v in os.environ.items() if name not in OF_CALLER}
     try:
         done = subprocess.run(
             ["git", "--no-optional-locks", "-C", str(CODE), *words],
             capture_output=True,
             text=True,
             timeout=60,
+            env=surroundings,
         )
     except (OSError, subprocess.TimeoutExpired):
         return None

@@ -34,6 +34,7 @@ from training.methods.base import Term, Terms
 from training.pinets.seen import seen_ids
 from training.runs.batches import augmented
 from training.runs.execute import seeded
+from training.runs.identity import with_digests
 from training.runs.record import provenance
 from training.runs.spec import RunSpec
 from training.runs.teachers import Given, check_given, open_given
@@ -281,8 +282,9 @@ class _Chain:
             class_names=self.task.class_names,
             record=self.task.record,
         )
-        made_by = {"provenance": provenance(config.device)}
-        own = {"self_training": self.spec.to_dict(), "round": number, **says, **made_by}
+        told = {**self.spec.to_dict(), "run": {**spec.to_dict(), "data": with_digests(spec.data)}}
+        made_by = {**provenance(config.device), "teacher": told.pop("teacher")}
+        own = {"self_training": told, "round": number, **says, "provenance": made_by}
         self.say(f"round {number}: {len(samples)} samples")
         return train(
             objective,

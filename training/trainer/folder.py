@@ -24,9 +24,10 @@ FORMAT = 1
 KEPT = 2
 """States that are kept: the newest, and one before it for the case that it is damaged."""
 NAMED = re.compile(r"state-(\d{4,})(?:-(\d{6,}))?\.safetensors")
-PLACES = {"provenance", "root", "folds"}
-"""What may be another one: releases and commands; caches and files of folds, whose stores and sides
-have digests beside them."""
+NOTES = {"provenance", "not_checked"}
+"""Of a caller's record, what may be another one: what made it, and what was not at hand."""
+PLACES = {"root", "folds", "stores"}
+"""Of a spec of data, what may be another one: where its stores and sides lie."""
 SHOWN = 8
 """Differences that a refusal names."""
 
@@ -172,17 +173,33 @@ def _plain(identity: Mapping[str, Any]) -> dict[str, Any]:
     return plain
 
 
-def _compared(value: Any) -> Any:
+def _compared(document: Mapping[str, Any]) -> Mapping[str, Any]:
     """What must be the same: contents, by their digests, and not where they lie or what made them.
 
-    A spec is not compared where an identity stands beside it, nor a name where a SHA-256 does.
+    Specs are not compared where a record's identity stands for them, nor places of data and names
+    of networks where digests do. A name of one's own, such as a store `root`, is no place.
     """
+    record = {k: v for k, v in document.get("record", {}).items() if k not in NOTES}
+    data = dict(document.get("data", {}))
+    if isinstance(record.get("identity"), Mapping):
+        record.pop("spec", None)
+        data.pop("data", None)
+    whole = {**document, "data": data, "record": record}
+    return _unplaced(whole) if data.keys() >= {"stores", "files", "digests"} else whole
+
+
+def _unplaced(value: Any) -> Any:
+    """A value without places of data and names of networks, at any depth."""
     if isinstance(value, list):
-        return [_compared(each) for each in value]
+        return [_unplaced(each) for each in value]
     if not isinstance(value, Mapping):
         return value
-    said = {"spec"} if "identity" in value else {"name"} if "sha256" in value else set()
-    return {k: _compared(v) for k, v in value.items() if k not in PLACES | said}
+    left: set[str] = set()
+    if isinstance(value.get("stores"), Mapping) and value.keys() >= PLACES:
+        left = PLACES
+    elif value.keys() >= {"name", "sha256", "spec_digest"}:
+        left = {"name"}
+    return {k: _unplaced(v) for k, v in value.items() if k not in left}
 
 
 def differences(found: Any, wanted: Any, name: str = "") -> list[str]:
