@@ -361,7 +361,7 @@ def test_the_page_names_networks() -> None:
         " `signal-teacher`, `pi-teacher` are wrn-16-3, all others wrn-16-1."
     )
     scale = EXPERIMENTS["densenet"].scales[CPU]
-    assert networks_line(scale, scale) == "Networks: all are densenet-40-12."
+    assert networks_line(scale, scale) == "Networks: all are densenet-40-12 (depth 16)."
 
 
 def test_the_page_names_settings_that_are_not_those_of_the_preset() -> None:

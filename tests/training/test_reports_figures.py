@@ -242,7 +242,7 @@ def test_a_band_ends_where_a_share_does(experiment: Experiment) -> None:
     [axes] = figure.axes
     edges = np.concatenate([band.get_paths()[0].vertices[:, 1] for band in axes.collections])
     assert edges.min() >= 0 and edges.max() <= 100
-    assert axes.get_xlabel() == "noise: deviation (signals: share of the channel's)"
+    assert axes.get_xlabel() == "noise: deviation (of signals: relative to the channel's)"
 
 
 # --- Of real networks ----------------------------------------------------------------------------

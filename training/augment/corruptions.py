@@ -39,7 +39,7 @@ LEVELS = {
 }
 KINDS = ("noise", "missing", "blur")
 AMOUNTS = {
-    "noise": "deviation (signals: share of the channel's)",
+    "noise": "deviation (of signals: relative to the channel's)",
     "missing": "share of points set to 0",
     "blur": "deviation of the Gaussian",
 }

@@ -134,8 +134,9 @@ def robustness_tables(experiment: Experiment, metrics: Sequence[str]) -> Iterato
                 columns=("arm", "runs", *map(level_name, levels)),
                 rows=tuple(rows),
                 notes=(
-                    f"Level: amount ({AMOUNTS.get(kind, 'of its own')}). Mean ± sd over seeds of"
-                    " the mean of folds; a seed counts where it was measured in every fold.",
+                    f"Level: amount. Amount: {AMOUNTS.get(kind, 'of its own')}. Mean ± sd over"
+                    " seeds of the mean of folds; a seed counts where it was measured in every"
+                    " fold.",
                     *(f"Not of as many seeds at all levels: {each}." for each in fewer),
                     *warning_lines(experiment),
                 ),
