@@ -9,7 +9,15 @@ from typing import Any
 
 from training.experiments.description import CPU, FULL, SMOKE, Description, Paper, Scale
 from training.experiments.plans import plan_of
-from training.experiments.windows import CONFIG, DIFFERS, fewer, images, placed, windows
+from training.experiments.windows import (
+    CONFIG,
+    DIFFERS,
+    REMOVAL,
+    fewer,
+    images,
+    placed,
+    windows,
+)
 
 LIMIT = {SMOKE: None, CPU: 1_200, FULL: None}
 EPOCHS = 6
@@ -18,11 +26,11 @@ TEACHER = {SMOKE: "resnet-8", CPU: "wrn-16-2", FULL: "wrn-16-3"}
 PEOPLE = {SMOKE: 2, CPU: 2, FULL: 1}
 """Left out together."""
 AUGMENTATIONS = {
-    "removal": ["removal"],
+    "removal": [REMOVAL],
     "noise": ["gaussian-noise"],
     "shift": ["shift"],
-    "mix1": ["removal", "shift"],
-    "mix2": ["removal", "gaussian-noise", "shift"],
+    "mix1": [REMOVAL, "shift"],
+    "mix2": [REMOVAL, "gaussian-noise", "shift"],
 }
 
 PAPER = Paper(
@@ -76,8 +84,8 @@ def scale(name: str) -> Scale:
         differs=(
             *DIFFERS[name],
             *fewer(name, limit, EPOCHS),
-            "Sizes of augmentations were NOT FOUND: removal up to 20 % of a window, to the lowest"
-            " value of the scale, shift up to 10 %, noise of 0.2 of its deviation. A teacher is"
+            "Sizes of augmentations were NOT FOUND: removal up to 20 % of a window, to the middle"
+            " of the scale, shift up to 10 %, noise of 0.2 of its deviation. A teacher is"
             " shown the student's batch, augmented or not. An early-stopped teacher is its best"
             " epoch on validation data.",
         ),

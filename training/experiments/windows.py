@@ -15,6 +15,9 @@ STEP = {SMOKE: "6s", CPU: "1.5s", FULL: "1.5s"}
 FITTED = "SA01,SA02"
 """People on whom the scale is fitted; they always train."""
 PIXELS = {SMOKE: 16, CPU: 32, FULL: 64}
+MIDDLE = 0.5
+"""Of the scale, near what a sensor at rest tells: its end, 0, is a strong blow."""
+REMOVAL = f"removal:fill={MIDDLE}"
 RECIPE = ("build-pis", "--recipe", "tda-kd-pamap2-corrected")
 CONFIG: Mapping[str, Mapping[str, Any]] = {
     SMOKE: {"epochs": 1, "batch_size": 32, "learning_rate": 0.05, "threads": 1},
