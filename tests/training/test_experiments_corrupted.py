@@ -20,7 +20,7 @@ from pipeline.build import Options, build, build_gramian  # noqa: E402
 from pipeline.sources import open_source  # noqa: E402
 from tests.training.runs_case import data, trained  # noqa: E402
 from tests.training.runs_case import spec as run_spec  # noqa: E402
-from training.augment.corruptions import Corruption  # noqa: E402
+from training.augment.corruptions import Corruption, Levels  # noqa: E402
 from training.evaluation.evaluate import (  # noqa: E402
     evaluate,
     read_evaluation,
@@ -137,7 +137,7 @@ def test_every_run_is_measured_and_once(store: Path, tmp_path: Path) -> None:
     (aside / "task-1" / "noise-1" / "samples.npz").write_bytes(b"of a call that was killed")
     for _ in range(2):
         with Measurer(
-            {"noise": ()},
+            (Levels("noise"),),
             {},
             caller(tmp_path, said.append),
             aside,
@@ -175,14 +175,19 @@ def test_data_are_read_where_they_lie_now(store: Path, tmp_path: Path) -> None:
     built: Any = SimpleNamespace(folds=None)
     place: Any = SimpleNamespace(folder=tmp_path, root=tmp_path / "moved", built=built)
     given = {"device": "cpu", "say": print, "placed": partial(_placed, place), "numbers": (1,)}
-    with Measurer({"noise": ()}, {}, caller(tmp_path, print), aside, **given) as measurer:
+    with Measurer((Levels("noise"),), {}, caller(tmp_path, print), aside, **given) as measurer:
         measurer.measure(read_experiment(tmp_path))
         amounts = amounts_of(folder)
-        measurer.corrupt = {"noise": (0.2, 0.4)}
+        measurer.corrupt = (Levels("noise", (0.2, 0.4)),)
         for _ in range(2):
             measurer.measure(read_experiment(tmp_path))
+        for fill in (0.0, 0.5, 0.5):
+            measurer.corrupt = (Levels("missing", fill=fill),)
+            measurer.measure(read_experiment(tmp_path))
     assert amounts_of(folder) == [0, 0.2] != amounts, "those that were asked for last"
-    assert len([*(folder / "replaced").iterdir()]) == 1
+    rows = read_evaluation(folder / "robustness-test-missing.json")["levels"]
+    assert [row["fill"] for row in rows] == [0.5, 0.5]
+    assert len([*(folder / "replaced").iterdir()]) == 2
     assert [path.name for path in aside.iterdir()] == ["own.npy"]
 
 

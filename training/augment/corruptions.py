@@ -40,7 +40,7 @@ LEVELS = {
 KINDS = ("noise", "missing", "blur")
 AMOUNTS = {
     "noise": "deviation (of signals: relative to the channel's)",
-    "missing": "share of points set to 0",
+    "missing": "share of points that are lost",
     "blur": "deviation of the Gaussian",
 }
 """What the number of a level is, in a few words."""
@@ -109,6 +109,18 @@ class Corruption(Augmentation):
 
     def effect(self, spec: DiagramSpec) -> Effect:
         return other("values are corrupted")
+
+
+@dataclass(frozen=True)
+class Levels:
+    """At which levels networks are measured under a kind of corruption.
+
+    amounts: of one's own, () for the levels of the table. fill: of missing points.
+    """
+
+    kind: str
+    amounts: tuple[float, ...] = ()
+    fill: float = 0.0
 
 
 def check_scale(batch: Tensor, sample: str) -> None:

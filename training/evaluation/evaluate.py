@@ -196,12 +196,13 @@ def levels_of(
     kind: str,
     task: Task,
     numbers: Sequence[int] | None = None,
-    amounts: Sequence[float] | None = None,
+    amounts: Sequence[float] = (),
+    fill: float = 0.0,
 ) -> list[Corruption]:
     """A corruption of raw samples at the levels of its table, or of amounts, or at those named.
 
-    numbers: 1 for the first of them. Level 0, which changes nothing, is always measured. Raises
-    InvalidSpec.
+    numbers: 1 for the first of them. fill: of missing points. Level 0, which changes nothing, is
+    always measured. Raises InvalidSpec.
     """
     samples = next(iter(task.sides.values()))
     if "inputs" not in samples.parts:
@@ -213,14 +214,14 @@ def levels_of(
     known = range(1, len(amounts or LEVELS[kind, sample]) + 1)
     wanted = [number for number in (known if numbers is None else numbers) if number]
     made = [
-        Corruption(kind=kind, amount=amounts[number - 1])
+        Corruption(kind=kind, amount=amounts[number - 1], fill=fill)
         if amounts
-        else Corruption(kind=kind, level=number)
+        else Corruption(kind=kind, level=number, fill=fill)
         for number in wanted
     ]
     for corruption in made:
         corruption.amount_for(sample)
-    return [Corruption(kind=kind, level=0), *made]
+    return [Corruption(kind=kind, level=0, fill=fill), *made]
 
 
 def _measured(
@@ -241,16 +242,19 @@ def _measured(
                 " from a wrong start: report this"
             )
         sample = SAMPLE_OF[len(samples.parts["inputs"].shape) + 1]
-        rows.append(
-            {
-                "kind": corruption.kind,
-                "level": corruption.level,
-                "amount": corruption.amount_for(sample),
-                "seed": seed,
-                **summary(*labelled(found)),
-            }
-        )
+        rows.append({**described(corruption, sample, seed), **summary(*labelled(found))})
     return rows
+
+
+def described(corruption: Corruption, sample: str, seed: int) -> dict[str, Any]:
+    """What a row of metrics says of its corruption of an `image` or a `signal`."""
+    said = {
+        "kind": corruption.kind,
+        "level": corruption.level,
+        "amount": corruption.amount_for(sample),
+        "seed": seed,
+    }
+    return {**said, "fill": corruption.fill} if corruption.kind == "missing" else said
 
 
 def _class_rows(counts: Any) -> list[dict[str, Any]]:

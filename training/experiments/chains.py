@@ -11,6 +11,7 @@ from pi_cache import files
 from training.evaluation.evaluate import evaluate, read_evaluation, write_evaluation
 from training.experiments.description import Place, Scale
 from training.experiments.plans import on_device
+from training.experiments.windows import REMOVAL
 from training.reports.experiment import Experiment
 from training.reports.report import replace
 from training.reports.spread import spread
@@ -24,7 +25,7 @@ from training.tasks import Task, open_task
 from training.trained import read_trained
 
 CHAINS = ("pseudo-label", "noisy-student")
-NOISE = {CHAINS[0]: [], CHAINS[1]: ["removal", "shift"]}
+NOISE = {CHAINS[0]: [], CHAINS[1]: [REMOVAL, "shift"]}
 ROUNDS = 2
 HIDDEN = 0.9
 """Share of the training labels."""

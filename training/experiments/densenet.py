@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from training.augment.corruptions import Levels
 from training.experiments.description import CPU, FULL, SMOKE, Description, Paper, Scale
 from training.experiments.errors import error_table
 from training.experiments.exacttimes import time_table
@@ -110,7 +111,7 @@ DENSENET = Description(
         ("densenet-pinet-fa", "densenet-pi"),
         ("densenet-pinet-fs", "densenet-pi"),
     ),
-    corrupt={"noise": ()},
+    corrupt=(Levels("noise"),),
     figures=("reliability", "robustness"),
     tables=(error_table, time_table),
 )

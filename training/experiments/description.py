@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from training.augment.corruptions import Levels
 from training.experiments.calls import Caller
 from training.experiments.fits import Fit
 from training.experiments.needs import Needs
@@ -90,8 +91,7 @@ class Description:
     """One experiment.
 
     shows: in a sentence. baseline: the arm that the others are compared with. pairs: of paired
-    tests, `runs` or `folds`. corrupt: kinds of corruption that every run is measured under, with
-    amounts of one's own, or () for the levels of its table.
+    tests, `runs` or `folds`. corrupt: what every run is measured under.
     figures: of `reports.report.FIGURES`; shown: arms with a panel in them, all where none are
     named; sample: whether the pipeline draws a sample. bounds: arms that are compared with none,
     such as a network with all labels. claims: pairs of arms, the first of which is said to be the
@@ -107,7 +107,7 @@ class Description:
     baseline: str | None = "student"
     pairs: str = "runs"
     metrics: tuple[str, ...] = ("accuracy", "nll", "ece")
-    corrupt: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    corrupt: tuple[Levels, ...] = ()
     figures: tuple[str, ...] = ("reliability",)
     shown: tuple[str, ...] = ()
     sample: bool = False

@@ -159,7 +159,7 @@ def _preset_epochs(arm: Mapping[str, Any]) -> int:
 def level_count(description: Description, scale: Scale) -> int:
     """How many levels of corruptions the runs of an experiment are measured under."""
     sample = SAMPLE_OF[len(scale.needs.shapes["inputs"]) + 1]
-    return sum(len(own or LEVELS[kind, sample]) for kind, own in description.corrupt.items())
+    return sum(len(each.amounts or LEVELS[each.kind, sample]) for each in description.corrupt)
 
 
 def recorded(folder: Path) -> float | None:

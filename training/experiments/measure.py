@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from pi_cache import files
-from training.augment.corruptions import LEVELS, SAMPLE_OF, Corruption
+from training.augment.corruptions import LEVELS, SAMPLE_OF, Corruption, Levels
 from training.evaluation.evaluate import (
     Evaluation,
+    described,
     evaluate,
     labelled,
     levels_of,
@@ -42,15 +43,15 @@ TASK = "task-"
 class Measurer:
     """Measures runs under corruptions, task by task; used as a context, it cleans up after itself.
 
-    corrupt: kinds, each with amounts of its own, or () for the levels of its table. nets: PI-Nets
-    by the name of the array that each gives. aside: the folder of corrupted samples, which is
-    there while they are needed; nothing else in it is touched. placed: where data lie now.
+    corrupt: each kind with its levels. nets: PI-Nets by the name of the array that each gives.
+    aside: the folder of corrupted samples, which is there while they are needed; nothing else in
+    it is touched. placed: where data lie now.
     numbers: of levels or amounts, 1 for the first; None for all.
     """
 
     def __init__(
         self,
-        corrupt: Mapping[str, Sequence[float]],
+        corrupt: Sequence[Levels],
         nets: Mapping[str, Trained],
         call: Caller,
         aside: Path,
@@ -79,7 +80,7 @@ class Measurer:
         Such as arrays of one's own: what is stored of them is of clean samples.
         """
         for place, run in experiment.runs.items():
-            todo = [kind for kind in self.corrupt if not self._is_measured(run.folder, kind)]
+            todo = [each for each in self.corrupt if not self._is_measured(run.folder, each)]
             if not todo:
                 continue
             trained = read_trained(run.folder, device=self.device)
@@ -87,18 +88,20 @@ class Measurer:
             if not set(trained.view.names) <= corrupted.names:
                 self.say(f"{place} reads {trained.view}, of which corrupted ones are not made")
                 continue
-            self.say(f"{place} under {', '.join(todo)}")
+            self.say(f"{place} under {', '.join(each.kind for each in todo)}")
             write_evaluation(run.folder, self._levels(trained, task, corrupted, todo))
 
-    def _is_measured(self, folder: Path, kind: str) -> bool:
+    def _is_measured(self, folder: Path, levels: Levels) -> bool:
         """Whether a run was measured at these levels; what has others is moved out of the way."""
-        path = _file(folder, kind)
+        path = _file(folder, levels.kind)
         if not files.exists(path):
             return False
-        found = [level["amount"] for level in read_evaluation(path)["levels"]]
-        tables = [table for (name, _), table in LEVELS.items() if name == kind]
-        wanted = [self.corrupt[kind]] if self.corrupt[kind] else tables
-        if any(found == [0.0, *self._chosen(amounts)] for amounts in wanted):
+        rows = read_evaluation(path)["levels"]
+        found = [row["amount"] for row in rows]
+        fills = {row.get("fill", 0.0) for row in rows}
+        tables = [table for (name, _), table in LEVELS.items() if name == levels.kind]
+        wanted = [levels.amounts] if levels.amounts else tables
+        if fills == {levels.fill} and any(found == [0.0, *self._chosen(a)] for a in wanted):
             return True
         aside = files.move_aside(path, folder / REPLACED)
         self.say(f"{path} was measured at other levels: moved to {aside}")
@@ -110,12 +113,12 @@ class Measurer:
         return [amounts[n - 1] for n in self.numbers or numbers if n in numbers]
 
     def _levels(
-        self, trained: Trained, task: Task, corrupted: Corrupted, kinds: Sequence[str]
+        self, trained: Trained, task: Task, corrupted: Corrupted, todo: Sequence[Levels]
     ) -> Evaluation:
         levels = [
             level
-            for kind in kinds
-            for level in levels_of(kind, task, self.numbers, self.corrupt[kind])
+            for each in todo
+            for level in levels_of(each.kind, task, self.numbers, each.amounts, each.fill)
         ]
         if trained.view.names == ("inputs",):
             return evaluate(trained, TEST, task, corruptions=levels, seed=SEED)
@@ -137,9 +140,7 @@ class Measurer:
             found = predict(trained, corrupted.side(level), task)
             metrics = summary(*labelled(found))
         sample = SAMPLE_OF[len(corrupted.clean.parts["inputs"].shape) + 1]
-        amount = level.amount_for(sample)
-        named = {"kind": level.kind, "level": level.level, "amount": amount, "seed": SEED}
-        return {**named, **metrics}
+        return {**described(level, sample, SEED), **metrics}
 
     def _task(self, spec: DataSpec) -> tuple[Task, Corrupted]:
         """A task and its corrupted samples, opened once for the runs of a fold."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from training.augment.corruptions import Levels
 from training.experiments.description import CPU, FULL, SMOKE, Description, Paper, Scale
 from training.experiments.errors import error_table
 from training.experiments.exacttimes import time_table
@@ -101,7 +102,7 @@ PI_NET_WINDOWS = Description(
         ("mlp-pinet", "mlp-pi"),
     ),
     metrics=("accuracy", "f1_weighted"),
-    corrupt={"noise": NOISE},
+    corrupt=(Levels("noise", NOISE),),
     sample=True,
     figures=("confusion", "robustness"),
     tables=(error_table, time_table),

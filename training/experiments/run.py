@@ -195,7 +195,7 @@ def _placed(place: Place, spec: DataSpec) -> DataSpec:
 def _corrupt(description: Description, scale: Scale, place: Place, experiment: Experiment) -> None:
     """Measure all runs under corruptions; at smoke scale under the first level of the first."""
     small = place.scale == SMOKE
-    corrupt = dict(list(description.corrupt.items())[: 1 if small else None])
+    corrupt = description.corrupt[:1] if small else description.corrupt
     nets = {each.name: read_trained(folder_of(place, each)) for each in scale.fits}
     with Measurer(
         corrupt,

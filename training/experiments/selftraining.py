@@ -43,7 +43,7 @@ def scale(name: str) -> Scale:
             " no spread; one more chooses epochs, with all labels. Labels of 90 % of the training"
             " windows are hidden, but not their neighbours', which share half of a window."
             f" {EPOCHS[name]} epochs a round; students are as large as their teacher; noise is"
-            " removal and shift of windows, the first teacher's too.",
+            " removal (to the middle of the scale) and shift of windows, the first teacher's too.",
         ),
     )
 

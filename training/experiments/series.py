@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from training.augment.corruptions import Levels
 from training.experiments.description import CPU, FULL, SMOKE, Description, Scale
 from training.experiments.needs import Counts, Needs
 from training.experiments.plans import plan_of
@@ -121,7 +122,7 @@ def scale(series: Series, name: str) -> Scale:
             " those of the experiment `tpkd`; images are those of `pipeline build-pis` without a"
             f" recipe, {PIXELS[name]} x {PIXELS[name]} cells of a window of ours.",
             OURS,
-            f"{LEVELS}; the paper's were NOT FOUND.",
+            f"{LEVELS} 0; the paper's were NOT FOUND.",
             LOGITS,
         ),
     )
@@ -139,7 +140,7 @@ def described(series: Series) -> Description:
         pairs="folds",
         claims=TPKD.claims,
         metrics=("accuracy", "f1_macro"),
-        corrupt=TPKD.corrupt,
+        corrupt=(Levels("noise"), Levels("missing")),
         figures=("confusion", "robustness"),
         shown=("signal-teacher", "pi-teacher", "student", "kd-signal", "tda-kd", "tpkd"),
         sample=True,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from training.augment.corruptions import Levels
 from training.experiments.description import CPU, FULL, SMOKE, Description, Paper, Scale
 from training.experiments.photographs import (
     CONFIG,
@@ -103,7 +104,7 @@ TGD = Description(
         ("tgd", "student"),
     ),
     claimed=("accuracy", "ece"),
-    corrupt={"noise": ()},
+    corrupt=(Levels("noise"),),
     sample=True,
     figures=("reliability", "robustness", "embedding"),
 )

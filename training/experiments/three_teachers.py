@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from training.augment.corruptions import Levels
 from training.experiments.description import CPU, FULL, SMOKE, Description, Paper, Scale
 from training.experiments.plans import plan_of
 from training.experiments.tpkd import SIMILAR
@@ -110,7 +111,7 @@ THREE_TEACHERS = Description(
         ("pi-signal-annealed", "student-twice"),
     ),
     metrics=("accuracy", "f1_macro"),
-    corrupt={"noise": ()},
+    corrupt=(Levels("noise"),),
     figures=("similarity", "robustness"),
     shown=("signal-teacher", "pi-teacher", "gaf-teacher", "student", "all-three"),
 )

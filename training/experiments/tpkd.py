@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from training.augment.corruptions import Levels
 from training.experiments.description import CPU, FULL, SMOKE, Description, Paper, Scale
 from training.experiments.plans import plan_of
 from training.experiments.windows import (
     CONFIG,
     DIFFERS,
+    MIDDLE,
     PIXELS,
     fewer,
     image_shape,
@@ -34,7 +36,7 @@ OURS = (
     "Weights are those of PAMAP2, that of similarities is TGD's. TPKD's orthogonal features are our"
     " reading; the formula was NOT FOUND."
 )
-LEVELS = "Noise is relative to the deviation of each channel, and missing points are 0"
+LEVELS = "Noise is relative to the deviation of each channel, and missing points are"
 LOGITS = "ECE, NLL and Brier of TDA_KD are of plain logits, whose scale its loss leaves open."
 
 PAPER = Paper(
@@ -100,8 +102,7 @@ def scale(name: str) -> Scale:
             f"Images have {PIXELS[name]} x {PIXELS[name]} cells (64 x 64 in the paper), which tile"
             " births of 0 to 1; the released ones leave half of -1 to 1 out.",
             OURS,
-            f"{LEVELS}, the lowest value of the scale, far from where windows lie; the paper's were"
-            " NOT FOUND.",
+            f"{LEVELS} {MIDDLE}, the middle of the scale; the paper's were NOT FOUND.",
             LOGITS,
         ),
     )
@@ -125,7 +126,7 @@ TPKD = Description(
         ("pi-teacher", "signal-teacher"),
     ),
     metrics=("accuracy", "f1_macro", "ece"),
-    corrupt={"noise": (), "missing": ()},
+    corrupt=(Levels("noise"), Levels("missing", fill=MIDDLE)),
     figures=("confusion", "robustness", "embedding"),
     shown=("signal-teacher", "pi-teacher", "student", "kd-signal", "tda-kd", "tpkd"),
 )
