@@ -18,7 +18,7 @@ pytest.importorskip("numba")
 from pi_cache import files  # noqa: E402
 from pi_cache.errors import AlreadyPublished, InvalidSpec, UnsupportedFormat  # noqa: E402
 from tests.training.trained_case import build_signals, signal_network, signal_task  # noqa: E402
-from training.augment.corruptions import Corruption  # noqa: E402
+from training.augment.corruptions import Corruption, Levels  # noqa: E402
 from training.commands.evaluate import evaluate_runs  # noqa: E402
 from training.evaluation import metrics  # noqa: E402
 from training.evaluation import predict as predict_module  # noqa: E402
@@ -202,6 +202,20 @@ def test_amounts_of_ones_own(trained: Trained, task: Task) -> None:
     assert names == ["0: 0", "0.2", "0.8"]
     assert len({level["nll"] for level in found}) == 3
     assert levels_of("noise", task, [1], (0.2, 0.8)) == levels[:2]
+
+
+def test_what_missing_points_become_is_kept(trained: Trained, task: Task) -> None:
+    zeros, halves = (
+        evaluate(trained, "test", task, corruptions=levels_of("missing", task, [1], fill=fill))
+        for fill in (0.0, 0.5)
+    )
+    assert [level["fill"] for level in (*zeros.levels, *halves.levels)] == [0, 0, 0.5, 0.5]
+    assert zeros.levels[0]["nll"] == halves.levels[0]["nll"], "level 0 changes nothing"
+    assert zeros.levels[1]["nll"] != halves.levels[1]["nll"]
+    [clean, _] = evaluate(trained, "test", task, corruptions=levels_of("noise", task, [1])).levels
+    assert "fill" not in clean
+    with pytest.raises(InvalidSpec, match="fill is of missing points, not of noise"):
+        Levels("noise", fill=0.5)
 
 
 def test_levels_by_number(task: Task) -> None:

@@ -362,6 +362,13 @@ def test_the_page_names_networks() -> None:
     )
     scale = EXPERIMENTS["densenet"].scales[CPU]
     assert networks_line(scale, scale) == "Networks: all are densenet-40-12 (depth 16)."
+    first, *others = scale.plan["arms"]
+    arms = [{**first, "model_options": {"growth": 24}}, *others]
+    other = replace(scale, plan={**scale.plan, "arms": arms})
+    assert networks_line(other, other) == (
+        "Networks: `densenet` is densenet-40-12 (depth 16, growth 24), all others densenet-40-12"
+        " (depth 16)."
+    )
 
 
 def test_the_page_names_settings_that_are_not_those_of_the_preset() -> None:

@@ -115,12 +115,17 @@ class Corruption(Augmentation):
 class Levels:
     """At which levels networks are measured under a kind of corruption.
 
-    amounts: of one's own, () for the levels of the table. fill: of missing points.
+    amounts: of one's own, () for the levels of the table. fill: of missing points. Raises
+    InvalidSpec where another kind is given one.
     """
 
     kind: str
     amounts: tuple[float, ...] = ()
     fill: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.fill and self.kind != "missing":
+            raise InvalidSpec(f"fill is of missing points, not of {self.kind}; leave it out")
 
 
 def check_scale(batch: Tensor, sample: str) -> None:

@@ -45,8 +45,8 @@ class Measurer:
 
     corrupt: each kind with its levels. nets: PI-Nets by the name of the array that each gives.
     aside: the folder of corrupted samples, which is there while they are needed; nothing else in
-    it is touched. placed: where data lie now.
-    numbers: of levels or amounts, 1 for the first; None for all.
+    it is touched. placed: where data lie now. numbers: of levels or amounts, 1 for the first; None
+    for all.
     """
 
     def __init__(
@@ -92,7 +92,7 @@ class Measurer:
             write_evaluation(run.folder, self._levels(trained, task, corrupted, todo))
 
     def _is_measured(self, folder: Path, levels: Levels) -> bool:
-        """Whether a run was measured at these levels; what has others is moved out of the way."""
+        """Whether a run was measured at these levels, with this fill; else it is moved aside."""
         path = _file(folder, levels.kind)
         if not files.exists(path):
             return False
@@ -104,7 +104,7 @@ class Measurer:
         if fills == {levels.fill} and any(found == [0.0, *self._chosen(a)] for a in wanted):
             return True
         aside = files.move_aside(path, folder / REPLACED)
-        self.say(f"{path} was measured at other levels: moved to {aside}")
+        self.say(f"{path} was measured at other levels, or with another fill: moved to {aside}")
         return False
 
     def _chosen(self, amounts: Sequence[float]) -> list[float]:

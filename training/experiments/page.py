@@ -118,8 +118,8 @@ def networks_line(scale: Scale, full: Scale) -> str:
 
 def _networks(scale: Scale) -> str:
     defaults = scale.plan["defaults"]
-    usual = _network(defaults)
-    models = {arm["name"]: _network({**defaults, **arm}) for arm in scale.plan["arms"]}
+    usual = _network(defaults, {})
+    models = {arm["name"]: _network(defaults, arm) for arm in scale.plan["arms"]}
     groups = {model: [f"`{n}`" for n in models if models[n] == model] for model in models.values()}
     others = [
         f"{', '.join(names)} {'is' if len(names) == 1 else 'are'} {model}"
@@ -129,11 +129,15 @@ def _networks(scale: Scale) -> str:
     return ", ".join([*others, f"all others {usual}"]) if others else f"all are {usual}"
 
 
-def _network(settings: Mapping[str, Any]) -> str:
-    """A model's name with its options: `densenet-40-12 (depth 16)`."""
-    options = settings.get("model_options", {})
+def _network(defaults: Mapping[str, Any], arm: Mapping[str, Any]) -> str:
+    """A model's name with its options: `densenet-40-12 (depth 16)`.
+
+    Options of an arm are added to those of the defaults, as `training repeat` adds them.
+    """
+    model = {**defaults, **arm}["model"]
+    options = {**defaults.get("model_options", {}), **arm.get("model_options", {})}
     told = ", ".join(f"{key} {value}" for key, value in options.items())
-    return f"{settings['model']} ({told})" if told else str(settings["model"])
+    return f"{model} ({told})" if told else str(model)
 
 
 def chosen_line(experiment: Experiment, by_test: bool = False) -> str:
