@@ -8,7 +8,8 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 NEWEST ?= $(shell sh tests/find_python.sh 3.13)
 VENV := .venv
-PIP := -m pip install --quiet --disable-pip-version-check -c constraints.txt
+# Compiled when imported: most of what is installed never is.
+PIP := -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt
 JOBS ?= 3
 MINUTES ?= 30
 PYTEST := -m pytest -q
