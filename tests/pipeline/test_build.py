@@ -760,7 +760,8 @@ def test_a_build_stopped_while_it_compiles_says_so(number: int, tmp_path: Path) 
     done = interrupted(
         tmp_path, number, "native", lambda: list(code.rglob("*.nbc")), NUMBA_CACHE_DIR=str(code)
     )
-    assert done.returncode == 130, done.stderr
+    # Interrupted in the source that numba executes, Python ends by the signal: 130 to a shell too.
+    assert done.returncode in (130, -signal.SIGINT), done.stderr
     assert "run the same command again to go on" in done.stderr
     assert "Traceback" not in done.stderr
 
