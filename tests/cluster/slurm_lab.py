@@ -27,8 +27,8 @@ import pytest
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "squeue", "scancel", "scontrol", "sinfo")
 PLACES = ("/usr/sbin", "/usr/bin", "/usr/local/sbin", "/usr/local/bin")
 UP = ("idle", "allocated", "mixed", "completing")
-PATIENCE = 30.0
-"""Seconds to wait for daemons and jobs of which each step takes about one."""
+PATIENCE = 120.0
+"""Seconds to wait for daemons and jobs: a step takes about one, on a busy machine ten."""
 
 CONFIGURATION = """\
 ClusterName=lab
@@ -80,12 +80,13 @@ def missing_programs() -> list[str]:
 class SlurmLab:
     """A cluster of nodes n1, n2, ... with one core each, in a folder of its own.
 
-    timeout: seconds after which a node that is silent is down, and its jobs are started elsewhere.
+    timeout: seconds after which a node that is silent is down, and its jobs are started elsewhere;
+    nodes of a busy machine are silent for a while too.
     """
 
     folder: Path
     nodes: int = 2
-    timeout: int = 5
+    timeout: int = 60
 
     @property
     def environment(self) -> dict[str, str]:
@@ -181,9 +182,16 @@ class SlurmLab:
                 yield number
 
     def wait(self, *jobs: str, seconds: float = PATIENCE) -> None:
-        """Wait until none of these jobs is pending or running."""
+        """Wait until none of these jobs is pending or running.
+
+        Raises TimeoutError with what SLURM says of jobs and nodes.
+        """
         asked = ["squeue", "-h", f"--jobs={','.join(jobs)}", "-t", "PD,R,CG,CF,SO"]
-        wait_for(lambda: not self.call(*asked, check=False).strip(), f"jobs {jobs} end", seconds)
+        try:
+            wait_for(lambda: not self.call(*asked, check=False).strip(), "jobs end", seconds)
+        except TimeoutError as error:
+            jobs_now, nodes_now = self.call("squeue", check=False), self.call("sinfo", "-N", "-l")
+            raise TimeoutError(f"{error}\n{jobs_now}{nodes_now}") from error
 
     def is_alive(self, daemon: str) -> bool:
         """Whether a daemon runs; false for a zombie, and for another process of its number."""

@@ -57,7 +57,7 @@ def at_work(planned: Planned, elements: int = 2) -> bool:
 def start_when_requeued(lab: SlurmLab, element: str) -> None:
     """Have it start at once; SLURM waits until what the first start was granted has expired."""
     asked = ("scontrol", "show", "job", element)
-    wait_for(lambda: "JobState=PENDING" in lab.call(*asked), "it is requeued", 60)
+    wait_for(lambda: "JobState=PENDING" in lab.call(*asked), "it is requeued")
     lab.call("scontrol", "update", f"JobId={element}", "StartTime=now")
 
 
@@ -80,7 +80,7 @@ def test_cancelled_jobs_stop_at_once_and_are_submitted_again(
 ) -> None:
     trial = Trial(tmp_path, seconds=0.5)
     planned, told = submitted(trial)
-    wait_for(lambda: at_work(planned), "both elements work", 60)
+    wait_for(lambda: at_work(planned), "both elements work")
     lab.call("scancel", told["array"], told["finish"])
     lab.wait(told["array"], told["finish"])
     assert [(seen.state, seen.note.reason) for seen in notes_of(planned)] == [
@@ -90,7 +90,7 @@ def test_cancelled_jobs_stop_at_once_and_are_submitted_again(
     before = invoke("status", str(planned.folder), "--json")["shards"]
     assert before["running"] == 0 and before["missing"] == SHARDS - before["done"] > 0
     again = invoke("resubmit", str(planned.folder), "--json")
-    lab.wait(again["array"], again["finish"], seconds=90)
+    lab.wait(again["array"], again["finish"])
     check_finished(planned, digest)
     assert sum(trial.computed().values()) <= SHARDS + 2, "only what was in work is done again"
 
@@ -98,11 +98,11 @@ def test_cancelled_jobs_stop_at_once_and_are_submitted_again(
 def test_a_requeued_element_goes_on(lab: SlurmLab, digest: str, tmp_path: Path) -> None:
     trial = Trial(tmp_path, seconds=0.5)
     planned, told = submitted(trial)
-    wait_for(lambda: at_work(planned), "both elements work", 60)
+    wait_for(lambda: at_work(planned), "both elements work")
     element = f"{told['array']}_1"
     lab.call("scontrol", "requeue", element)
     start_when_requeued(lab, element)
-    lab.wait(told["array"], told["finish"], seconds=90)
+    lab.wait(told["array"], told["finish"])
     check_finished(planned, digest)
     restarts = {seen.note.batch.get("SLURM_RESTART_COUNT", "0") for seen in notes_of(planned)}
     assert restarts == {"0", "1"}
@@ -115,9 +115,9 @@ def test_elements_that_are_warned_of_their_end_are_followed_by_others(
     """The warning of a time limit, sent by hand: SLURM looks at limits twice a minute."""
     trial = Trial(tmp_path, seconds=0.5)
     planned, told = submitted(trial, "--rounds", "1")
-    wait_for(lambda: at_work(planned), "both elements work", 60)
+    wait_for(lambda: at_work(planned), "both elements work")
     lab.call("scancel", "--signal=USR1", "--batch", told["array"])
-    wait_for(lambda: (planned.store() / "manifest.json").exists(), "it is finished", 120)
+    wait_for(lambda: (planned.store() / "manifest.json").exists(), "it is finished")
     check_finished(planned, digest)
     rounds = rounds_of(planned)
     assert [round.round for round in rounds] == [1, 2]
@@ -132,14 +132,14 @@ def test_a_node_that_dies_costs_what_it_had_in_work(
 ) -> None:
     trial = Trial(tmp_path, seconds=0.5)
     planned, told = submitted(trial)
-    wait_for(lambda: at_work(planned), "both elements work", 60)
+    wait_for(lambda: at_work(planned), "both elements work")
     lab.kill_node("n1")
-    down = ("State=DOWN", "Reason=killed")  # SLURM itself notices that after half a minute
+    down = ("State=DOWN", "Reason=killed")  # SLURM itself notices that after a minute
     lab.call("scontrol", "update", "NodeName=n1", *down)
     wait_for(lambda: not lab.processes_of("n1"), "nothing runs there")
     (part,) = [seen.note.part for seen in notes_of(planned) if seen.note.node == "n1"]
     start_when_requeued(lab, f"{told['array']}_{part}")
-    lab.wait(told["array"], told["finish"], seconds=120)
+    lab.wait(told["array"], told["finish"])
     lab.start_node("n1")
     check_finished(planned, digest)
     assert "lost" in [seen.state for seen in notes_of(planned) if seen.note.node == "n1"]
@@ -157,7 +157,7 @@ def test_a_sample_that_kills_costs_itself(
     jobs = ["--elements", "2", "--rounds", "0", *trial.setup()]
     told = invoke("submit", *words, str(trial.root), *jobs)
     planned = read_plan(Path(told["plan"]))
-    lab.wait(told["array"], told["finish"], seconds=120)
+    lab.wait(told["array"], told["finish"])
     store = open_store(planned.store())
     assert np.flatnonzero(store.status == Status.CRASH).tolist() == [13]
     assert store.manifest.status == {"OK": 31, "CRASH": 1}
@@ -176,7 +176,7 @@ def test_a_sample_that_kills_costs_itself(
 def test_two_submissions_at_once_share_the_work(lab: SlurmLab, digest: str, tmp_path: Path) -> None:
     trial = Trial(tmp_path, seconds=0.1)
     told = [invoke(*trial.words(), "--elements", "1", *trial.setup()) for _ in range(2)]
-    lab.wait(*(each[job] for each in told for job in ("array", "finish")), seconds=120)
+    lab.wait(*(each[job] for each in told for job in ("array", "finish")))
     for each in told:
         check_finished(read_plan(Path(each["plan"])), digest)
     assert sum(trial.computed().values()) <= SHARDS + 2

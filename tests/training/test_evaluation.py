@@ -164,7 +164,7 @@ def test_an_evaluation_is_the_metrics_of_its_predictions(trained: Trained, task:
 
 
 def test_corruptions_reach_the_raw_samples(trained: Trained, task: Task) -> None:
-    levels = levels_of("noise", task)
+    levels = levels_of(Levels("noise"), task)
     assert [each.level for each in levels] == [0, 1, 2, 3]
     found = evaluate(trained, "test", task, corruptions=levels, seed=3)
     amounts = [level["amount"] for level in found.levels]
@@ -190,48 +190,47 @@ def test_corruptions_reach_the_raw_samples(trained: Trained, task: Task) -> None
 def test_each_kind_has_the_levels_of_its_table(
     trained: Trained, task: Task, kind: str, amounts: list[float]
 ) -> None:
-    found = evaluate(trained, "test", task, corruptions=levels_of(kind, task))
+    found = evaluate(trained, "test", task, corruptions=levels_of(Levels(kind), task))
     assert [level["amount"] for level in found.levels] == amounts
     assert len({level["nll"] for level in found.levels}) == len(amounts)
 
 
 def test_amounts_of_ones_own(trained: Trained, task: Task) -> None:
-    levels = levels_of("noise", task, amounts=(0.2, 0.8))
+    levels = levels_of(Levels("noise", (0.2, 0.8)), task)
     found = evaluate(trained, "test", task, corruptions=levels).levels
     names = [level_name((level["level"], level["amount"])) for level in found]
     assert names == ["0: 0", "0.2", "0.8"]
     assert len({level["nll"] for level in found}) == 3
-    assert levels_of("noise", task, [1], (0.2, 0.8)) == levels[:2]
+    assert levels_of(Levels("noise", (0.2, 0.8)), task, [1]) == levels[:2]
 
 
 def test_what_missing_points_become_is_kept(trained: Trained, task: Task) -> None:
-    zeros, halves = (
-        evaluate(trained, "test", task, corruptions=levels_of("missing", task, [1], fill=fill))
-        for fill in (0.0, 0.5)
+    kinds = (Levels("missing"), Levels("missing", fill=0.5), Levels("noise"))
+    zeros, halves, noisy = (
+        evaluate(trained, "test", task, corruptions=levels_of(kind, task, [1])) for kind in kinds
     )
     assert [level["fill"] for level in (*zeros.levels, *halves.levels)] == [0, 0, 0.5, 0.5]
     assert zeros.levels[0]["nll"] == halves.levels[0]["nll"], "level 0 changes nothing"
     assert zeros.levels[1]["nll"] != halves.levels[1]["nll"]
-    [clean, _] = evaluate(trained, "test", task, corruptions=levels_of("noise", task, [1])).levels
-    assert "fill" not in clean
+    assert not any("fill" in level for level in noisy.levels)
     with pytest.raises(InvalidSpec, match="fill is of missing points, not of noise"):
         Levels("noise", fill=0.5)
 
 
 def test_levels_by_number(task: Task) -> None:
-    assert [each.level for each in levels_of("noise", task, [3, 1])] == [0, 3, 1]
+    assert [each.level for each in levels_of(Levels("noise"), task, [3, 1])] == [0, 3, 1]
     with pytest.raises(InvalidSpec, match=r"noise of a signal has levels 0\.\.3, got 5"):
-        levels_of("noise", task, [5])
-    with pytest.raises(InvalidSpec, match="corrupt must be one of blur, missing, noise"):
-        levels_of("fog", task)
+        levels_of(Levels("noise"), task, [5])
+    with pytest.raises(InvalidSpec, match="corrupt must be one of noise, missing, blur"):
+        levels_of(Levels("fog"), task)
 
 
 def test_a_network_of_images_only_is_not_called_robust(task: Task) -> None:
     images = signal_network(task, "pi", steps=1)
     with pytest.raises(InvalidSpec, match="would seem robust and was not tested"):
-        evaluate(images, "test", task, corruptions=levels_of("noise", task))
+        evaluate(images, "test", task, corruptions=levels_of(Levels("noise"), task))
     both = signal_network(task, "statistics(inputs) + vector(pi)", steps=1)
-    found = evaluate(both, "test", task, corruptions=levels_of("noise", task))
+    found = evaluate(both, "test", task, corruptions=levels_of(Levels("noise"), task))
     assert found.to_dict()["not_corrupted"] == ["pi"]
     assert found.levels[1]["nll"] != found.levels[0]["nll"]
 
@@ -258,7 +257,8 @@ def test_files_of_an_evaluation(trained: Trained, task: Task, tmp_path: Path) ->
     write_evaluation(tmp_path, clean)
     assert written(tmp_path) == ["evaluation-test.json", "predictions-test.safetensors"]
     write_evaluation(tmp_path, clean)
-    more = evaluate(trained, "test", task, corruptions=levels_of("noise", task), features=True)
+    levels = levels_of(Levels("noise"), task)
+    more = evaluate(trained, "test", task, corruptions=levels, features=True)
     write_evaluation(tmp_path, more)
     assert written(tmp_path) == [
         "evaluation-test.json",
@@ -386,6 +386,14 @@ def test_a_corruption_named_twice_is_measured_once(run: Path) -> None:
     assert [level["level"] for level in document["levels"]] == [0, 1]
 
 
+def test_missing_points_become_what_is_said(run: Path) -> None:
+    words = ["--corrupt", "noise", "--corrupt", "missing", "--levels", "1", "--json"]
+    zeros, halves = (json.loads(call(str(run), *words, "--fill", fill).stdout) for fill in "01")
+    assert [level.get("fill") for level in halves["levels"]] == [None, None, 1, 1]
+    nll = [[level["nll"] for level in document["levels"]] for document in (zeros, halves)]
+    assert nll[0][:3] == nll[1][:3] and nll[0][3] != nll[1][3]
+
+
 def test_the_command_prints_a_line_of_json_a_run(run: Path) -> None:
     result = call(str(run), f"{run}:last", "--json", "--side", "validation")
     first, last = (json.loads(line) for line in result.stdout.splitlines())
@@ -398,6 +406,7 @@ def test_the_command_prints_a_line_of_json_a_run(run: Path) -> None:
     [
         (["--levels", "1-2"], "--levels are of a corruption"),
         (["--corrupt", "noise", "--levels", "3-1"], "levels are such as 0-3 or 1,3"),
+        (["--corrupt", "noise", "--fill", "1"], "--fill is of missing points"),
         (["--corrupt", "fog"], "Invalid value for '--corrupt'"),
         (["--out", "a", "--in-place"], "--out is the folder of one RUN"),
         (["--store", "pi"], "give NAME=KEY, got pi"),

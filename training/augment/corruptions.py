@@ -17,6 +17,7 @@ published; in the same group's released code it is. Missing pixels and blurred s
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -37,10 +38,11 @@ LEVELS = {
     ("blur", "image"): (0.4, 0.6, 0.7, 0.8, 1.0),
     ("blur", "signal"): (1.0, 2.0, 4.0),
 }
-KINDS = ("noise", "missing", "blur")
+MISSING = "missing"
+KINDS = ("noise", MISSING, "blur")
 AMOUNTS = {
     "noise": "deviation (of signals: relative to the channel's)",
-    "missing": "share of points that are lost",
+    MISSING: "share of points that are lost",
     "blur": "deviation of the Gaussian",
 }
 """What the number of a level is, in a few words."""
@@ -76,7 +78,7 @@ class Corruption(Augmentation):
         if not 0 <= self.level <= most:
             raise InvalidSpec(f"level of {self.kind} must lie in 0..{most}, got {self.level!r}")
         check_positive("amount", self.amount or 0.0)
-        if self.kind == "missing" and (self.amount or 0) > 1:
+        if self.kind == MISSING and (self.amount or 0) > 1:
             raise InvalidSpec(f"amount of missing is a share in 0..1, got {self.amount!r}")
 
     @property
@@ -89,17 +91,14 @@ class Corruption(Augmentation):
         if self.amount is not None or not self.level:
             return self.amount or 0.0
         if self.level > len(levels):
-            raise InvalidSpec(
-                f"{self.kind} of a {sample} has levels 0..{len(levels)}, got {self.level};"
-                " give an amount to go beyond"
-            )
+            raise beyond(self.kind, sample, len(levels), self.level)
         return levels[self.level - 1]
 
     def apply(self, batch: Tensor, generator: Generator) -> tuple[Tensor, Drawn]:
         sample = SAMPLE_OF[batch.dim()]
         check_scale(batch, sample)
         amount = self.amount_for(sample)
-        if self.kind == "missing":
+        if self.kind == MISSING:
             return strike(batch, amount, stored_value(self.fill, batch), generator), Drawn()
         if self.kind == "blur":
             return blur(widened(batch), amount), Drawn()
@@ -116,7 +115,7 @@ class Levels:
     """At which levels networks are measured under a kind of corruption.
 
     amounts: of one's own, () for the levels of the table. fill: of missing points. Raises
-    InvalidSpec where another kind is given one.
+    InvalidSpec for a kind that there is not, and where another kind is given a fill.
     """
 
     kind: str
@@ -124,8 +123,37 @@ class Levels:
     fill: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.fill and self.kind != "missing":
+        if self.kind not in KINDS:
+            raise InvalidSpec(f"corrupt must be one of {', '.join(KINDS)}, got {self.kind!r}")
+        if self.fill and self.kind != MISSING:
             raise InvalidSpec(f"fill is of missing points, not of {self.kind}; leave it out")
+
+    def numbers(self, sample: str) -> range:
+        """Of the levels that an `image` or a `signal` has, 1 for the first."""
+        return range(1, len(self.amounts or LEVELS[self.kind, sample]) + 1)
+
+    def corruptions(self, sample: str, numbers: Sequence[int] | None = None) -> list[Corruption]:
+        """Of an `image` or a `signal`: level 0, which changes nothing, and those named, or all.
+
+        Raises InvalidSpec for a number that the sample does not have.
+        """
+        known = self.numbers(sample)
+        wanted = [number for number in (known if numbers is None else numbers) if number]
+        if unknown := [number for number in wanted if number not in known]:
+            raise beyond(self.kind, sample, len(known), unknown[0])
+        return [self._at(number) for number in (0, *wanted)]
+
+    def _at(self, number: int) -> Corruption:
+        if self.amounts and number:
+            return Corruption(kind=self.kind, amount=self.amounts[number - 1], fill=self.fill)
+        return Corruption(kind=self.kind, level=number, fill=self.fill)
+
+
+def beyond(kind: str, sample: str, most: int, level: int) -> InvalidSpec:
+    """The error for a level that a sample does not have."""
+    return InvalidSpec(
+        f"{kind} of a {sample} has levels 0..{most}, got {level}; give an amount to go beyond"
+    )
 
 
 def check_scale(batch: Tensor, sample: str) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from pi_cache.commands.options import examples, json_option, say
-from training.augment.corruptions import KINDS
+from training.augment.corruptions import KINDS, MISSING, Levels
 
 
 def parse_levels(context: click.Context, option: click.Parameter, text: str) -> list[int] | None:
@@ -55,6 +55,10 @@ def parse_stores(
     "--levels", callback=parse_levels, default="", metavar="0-3",
     help="Levels of corruption.  [default: all of the table]",
 )  # fmt: skip
+@click.option(
+    "--fill", default=0.0, show_default=True, metavar="VALUE",
+    help="What missing points become, in units of the samples.",
+)  # fmt: skip
 @click.option("--seed", default=0, show_default=True, help="Of what corruptions draw.")
 @click.option("--features", is_flag=True, help="Keep pooled features too, for t-SNE.")
 @click.option(
@@ -78,6 +82,7 @@ def evaluate_runs(
     side: str,
     kinds: Sequence[str],
     levels: list[int] | None,
+    fill: float,
     out: Path | None,
     in_place: bool,
     as_json: bool,
@@ -91,9 +96,9 @@ def evaluate_runs(
     from training.evaluation.evaluate import write_evaluation
     from training.evaluation.printed import evaluation_lines
 
-    check_options(runs, kinds, levels, out, in_place)
+    check_options(runs, kinds, levels, fill, out, in_place)
     for run in runs:
-        evaluation = _measure(run, side, kinds, levels, **options)
+        evaluation = _measure(run, side, kinds, levels, fill, **options)
         document = {"run": run, **evaluation.to_dict()}
         if as_json:
             click.echo(json.dumps(document, ensure_ascii=False))
@@ -111,12 +116,15 @@ def check_options(
     runs: Sequence[str],
     kinds: Sequence[str],
     levels: list[int] | None,
+    fill: float,
     out: Path | None,
     in_place: bool,
 ) -> None:
     """Raise where options do not go together."""
     if levels is not None and not kinds:
         raise click.UsageError("--levels are of a corruption; say which with --corrupt")
+    if fill and MISSING not in kinds:
+        raise click.UsageError("--fill is of missing points; add --corrupt missing")
     if out is not None and (in_place or len(runs) > 1):
         raise click.UsageError("--out is the folder of one RUN; for several say --in-place alone")
 
@@ -126,6 +134,7 @@ def _measure(
     side: str,
     kinds: Sequence[str],
     levels: list[int] | None,
+    fill: float,
     *,
     cache: Path | None,
     stores: dict[str, str],
@@ -140,8 +149,8 @@ def _measure(
     trained, task = open_run(run, root=cache, stores=stores, folds=folds, device=device)
     for line in differences(trained, task, side):
         say(f"warning: {run}: {line}")
-    once = dict.fromkeys(kinds)
-    corruptions = [each for kind in once for each in levels_of(kind, task, levels)]
+    asked = [Levels(kind, fill=fill if kind == MISSING else 0.0) for kind in dict.fromkeys(kinds)]
+    corruptions = [each for one in asked for each in levels_of(one, task, levels)]
     found = evaluate(trained, side, task, corruptions=corruptions, features=features, seed=seed)
     for name in found.record["not_corrupted"]:
         say(f"note: {run}: {name} is computed from clean samples, and was not corrupted")

@@ -13,7 +13,7 @@ import numpy as np
 
 from pi_cache import files
 from pi_cache.errors import AlreadyPublished, InvalidSpec, UnsupportedFormat
-from training.augment.corruptions import LEVELS, SAMPLE_OF, Corruption
+from training.augment.corruptions import MISSING, SAMPLE_OF, Corruption, Levels
 from training.evaluation.calibration import BINS, reliability
 from training.evaluation.metrics import class_scores, confusion, summary
 from training.evaluation.opened import selection_of, unlike_training
@@ -192,36 +192,15 @@ def labelled(predictions: Predictions) -> tuple[Any, Any]:
     return predictions.logits[known], predictions.labels[known]
 
 
-def levels_of(
-    kind: str,
-    task: Task,
-    numbers: Sequence[int] | None = None,
-    amounts: Sequence[float] = (),
-    fill: float = 0.0,
-) -> list[Corruption]:
-    """A corruption of raw samples at the levels of its table, or of amounts, or at those named.
+def levels_of(levels: Levels, task: Task, numbers: Sequence[int] | None = None) -> list[Corruption]:
+    """The corruptions of a task's raw samples: level 0, then those named, 1 for the first, or all.
 
-    numbers: 1 for the first of them. fill: of missing points. Level 0, which changes nothing, is
-    always measured. Raises InvalidSpec.
+    Raises InvalidSpec where there are no raw samples, or not that many levels of theirs.
     """
     samples = next(iter(task.sides.values()))
     if "inputs" not in samples.parts:
-        raise InvalidSpec(f"{kind} changes raw samples, and no store here holds inputs")
-    sample = SAMPLE_OF[len(samples.parts["inputs"].shape) + 1]
-    if (kind, sample) not in LEVELS:
-        kinds = ", ".join(sorted({name for name, _ in LEVELS}))
-        raise InvalidSpec(f"corrupt must be one of {kinds}, got {kind!r}")
-    known = range(1, len(amounts or LEVELS[kind, sample]) + 1)
-    wanted = [number for number in (known if numbers is None else numbers) if number]
-    made = [
-        Corruption(kind=kind, amount=amounts[number - 1], fill=fill)
-        if amounts
-        else Corruption(kind=kind, level=number, fill=fill)
-        for number in wanted
-    ]
-    for corruption in made:
-        corruption.amount_for(sample)
-    return [Corruption(kind=kind, level=0, fill=fill), *made]
+        raise InvalidSpec(f"{levels.kind} changes raw samples, and no store here holds inputs")
+    return levels.corruptions(SAMPLE_OF[len(samples.parts["inputs"].shape) + 1], numbers)
 
 
 def _measured(
@@ -254,7 +233,7 @@ def described(corruption: Corruption, sample: str, seed: int) -> dict[str, Any]:
         "amount": corruption.amount_for(sample),
         "seed": seed,
     }
-    return {**said, "fill": corruption.fill} if corruption.kind == "missing" else said
+    return {**said, "fill": corruption.fill} if corruption.kind == MISSING else said
 
 
 def _class_rows(counts: Any) -> list[dict[str, Any]]:

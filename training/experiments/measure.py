@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from pi_cache import files
-from training.augment.corruptions import LEVELS, SAMPLE_OF, Corruption, Levels
+from training.augment.corruptions import SAMPLE_OF, Corruption, Levels
 from training.evaluation.evaluate import (
     Evaluation,
     described,
@@ -97,29 +97,23 @@ class Measurer:
         if not files.exists(path):
             return False
         rows = read_evaluation(path)["levels"]
-        found = [row["amount"] for row in rows]
-        fills = {row.get("fill", 0.0) for row in rows}
-        tables = [table for (name, _), table in LEVELS.items() if name == levels.kind]
-        wanted = [levels.amounts] if levels.amounts else tables
-        if fills == {levels.fill} and any(found == [0.0, *self._chosen(a)] for a in wanted):
+        if any(_are_of(rows, each) for each in self._described(levels)):
             return True
         aside = files.move_aside(path, folder / REPLACED)
         self.say(f"{path} was measured at other levels, or with another fill: moved to {aside}")
         return False
 
-    def _chosen(self, amounts: Sequence[float]) -> list[float]:
-        """Those whose numbers were asked for."""
-        numbers = range(1, len(amounts) + 1)
-        return [amounts[n - 1] for n in self.numbers or numbers if n in numbers]
+    def _described(self, levels: Levels) -> Iterator[list[dict[str, Any]]]:
+        """What rows say of these levels, for each kind of sample that has that many."""
+        for sample in sorted(set(SAMPLE_OF.values())):
+            if set(self.numbers or ()) <= set(levels.numbers(sample)):
+                wanted = levels.corruptions(sample, self.numbers)
+                yield [described(each, sample, SEED) for each in wanted]
 
     def _levels(
         self, trained: Trained, task: Task, corrupted: Corrupted, todo: Sequence[Levels]
     ) -> Evaluation:
-        levels = [
-            level
-            for each in todo
-            for level in levels_of(each.kind, task, self.numbers, each.amounts, each.fill)
-        ]
+        levels = [level for each in todo for level in levels_of(each, task, self.numbers)]
         if trained.view.names == ("inputs",):
             return evaluate(trained, TEST, task, corruptions=levels, seed=SEED)
         clean = evaluate(trained, TEST, task)
@@ -163,6 +157,13 @@ class Measurer:
             shutil.rmtree(path, ignore_errors=True)
         with contextlib.suppress(OSError):
             self.aside.rmdir()
+
+
+def _are_of(rows: Sequence[Mapping[str, Any]], levels: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether rows of metrics are those of levels, and of no others."""
+    return len(rows) == len(levels) and all(
+        level.items() <= row.items() for row, level in zip(rows, levels, strict=True)
+    )
 
 
 def _file(folder: Path, kind: str) -> Path:

@@ -8,7 +8,7 @@ from training.augment.corruptions import Levels
 from training.experiments.description import CPU, FULL, SMOKE, Description, Scale
 from training.experiments.needs import Counts, Needs
 from training.experiments.plans import plan_of
-from training.experiments.tpkd import LEVELS, LOGITS, OURS, STUDENT, TEACHERS, TPKD, arms
+from training.experiments.tpkd import LOGITS, OURS, STUDENT, TEACHERS, TPKD, arms, corrupted_as
 from training.experiments.windows import CONFIG, PIXELS, placed
 
 FOLDS = {SMOKE: 2, CPU: 5, FULL: 5}
@@ -122,7 +122,7 @@ def scale(series: Series, name: str) -> Scale:
             " those of the experiment `tpkd`; images are those of `pipeline build-pis` without a"
             f" recipe, {PIXELS[name]} x {PIXELS[name]} cells of a window of ours.",
             OURS,
-            f"{LEVELS} 0; the paper's were NOT FOUND.",
+            corrupted_as("0"),
             LOGITS,
         ),
     )

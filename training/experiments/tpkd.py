@@ -36,7 +36,6 @@ OURS = (
     "Weights are those of PAMAP2, that of similarities is TGD's. TPKD's orthogonal features are our"
     " reading; the formula was NOT FOUND."
 )
-LEVELS = "Noise is relative to the deviation of each channel, and missing points are"
 LOGITS = "ECE, NLL and Brier of TDA_KD are of plain logits, whose scale its loss leaves open."
 
 PAPER = Paper(
@@ -56,6 +55,14 @@ PAPER = Paper(
         ("PI and signal, annealed, similarities", "88"),
     ),
 )
+
+
+def corrupted_as(fill: str) -> str:
+    """The sentence on what corruptions are; fill: what missing points become."""
+    return (
+        "Noise is relative to the deviation of each channel, and missing points are"
+        f" {fill}; the paper's were NOT FOUND."
+    )
 
 
 def arms(signal: str, pi: str) -> list[dict[str, Any]]:
@@ -102,7 +109,7 @@ def scale(name: str) -> Scale:
             f"Images have {PIXELS[name]} x {PIXELS[name]} cells (64 x 64 in the paper), which tile"
             " births of 0 to 1; the released ones leave half of -1 to 1 out.",
             OURS,
-            f"{LEVELS} {MIDDLE}, the middle of the scale; the paper's were NOT FOUND.",
+            corrupted_as(f"{MIDDLE}, the middle of the scale"),
             LOGITS,
         ),
     )
