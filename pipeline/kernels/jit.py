@@ -5,7 +5,7 @@ plain values: closing over another dispatcher gives it a new key in every proces
 
 numba looks at the age of a kernel's own file only, so a kernel that calls another one of another
 file would be found as it was before that one changed. Kernels are therefore kept in a folder that
-is named by the content of all their files.
+is named by the content of all their files; see `machinecode` for how.
 
 A signal that comes while a kernel is compiled waits for its end: an exception inside a callback of
 LLVM would be dropped, and the signal with it, or end the process.
@@ -25,6 +25,8 @@ from typing import Any, TypeVar
 import numba
 from numba.core import event
 from platformdirs import user_cache_path
+
+from pipeline.kernels.machinecode import MachineCode
 
 Kernel = TypeVar("Kernel", bound=Callable[..., Any])
 
@@ -53,8 +55,9 @@ def _cached(kernel: Kernel, **options: Any) -> Kernel:
     before = numba.config.CACHE_DIR
     numba.config.CACHE_DIR = str(cache_folder())  # read when a function is decorated
     try:
-        njit = numba.njit(cache=True, nogil=True, no_cfunc_wrapper=True, **options)
-        return njit(kernel)  # type: ignore[no-any-return]
+        dispatcher = numba.njit(nogil=True, no_cfunc_wrapper=True, **options)(kernel)
+        dispatcher._cache = MachineCode(kernel)  # as njit(cache=True) has numba's own
+        return dispatcher  # type: ignore[no-any-return]
     finally:
         numba.config.CACHE_DIR = before
 

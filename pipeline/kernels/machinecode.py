@@ -1,0 +1,60 @@
+"""Files of machine code, which any number of processes write at once.
+
+numba numbers the files of a kernel and keeps an index of them. Two processes that compile it at
+once for different arguments may take the same number, and the index then leads one of them, and all
+who come later, to code that is not theirs: wrong images, or a crash (numba's issues 4807, 10128).
+Here a file is named by what its code is for, says so once more, and ends with a digest.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from numba.core.caching import FunctionCache, IndexDataCacheFile
+
+DIGEST = hashlib.sha256().digest_size
+
+
+class MachineCode(FunctionCache):  # type: ignore[misc]
+    """Where numba looks for the code of a kernel, and keeps it."""
+
+    def __init__(self, kernel: Callable[..., Any]) -> None:
+        super().__init__(kernel)
+        stamp = None  # the folder is named by the content of all kernels: nothing in it is stale
+        self._cache_file = CodeFiles(self._cache_path, self._impl.filename_base, stamp)
+
+    def save_overload(self, signature: Any, compiled: Any) -> None:
+        """Keep code, if there is room for it: who finds none compiles."""
+        with contextlib.suppress(OSError):
+            super().save_overload(signature, compiled)
+
+
+class CodeFiles(IndexDataCacheFile):  # type: ignore[misc]
+    """The files of one kernel, by numba's keys: the types of arguments, the processor, and the
+    digests of the bytecode and of what it closes over."""
+
+    def load(self, key: Any) -> Any:
+        """What was saved for a key; None where nothing was, or where it is damaged."""
+        name = self._name(key)
+        try:
+            content = Path(self._data_path(name)).read_bytes()
+            if hashlib.sha256(content[:-DIGEST]).digest() != content[-DIGEST:]:
+                return None
+            saved, data = self._load_data(name)
+        except OSError:
+            return None
+        return data if saved == key else None
+
+    def save(self, key: Any, data: Any) -> None:
+        """Keep the code for a key, in place of what was there."""
+        content = self._dump((key, data))
+        with self._open_for_write(self._data_path(self._name(key))) as file:
+            file.write(content + hashlib.sha256(content).digest())
+
+    def _name(self, key: Any) -> str:
+        number = hashlib.sha256(repr((self._version, key)).encode()).hexdigest()[:16]
+        return str(self._data_name(int(number, 16)))
