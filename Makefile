@@ -8,7 +8,8 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 NEWEST ?= $(shell sh tests/find_python.sh 3.13)
 VENV := .venv
-# Compiled when imported: most of what is installed never is.
+# Compiled when imported, and then kept: most of what is installed never is.
+unexport PYTHONDONTWRITEBYTECODE
 PIP := -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt
 JOBS ?= 3
 MINUTES ?= 30
@@ -27,6 +28,7 @@ demo: $(VENV)/demo.done
 test: test-reference test-newest test-giotto
 
 test-reference: $(VENV)/test.done
+	$(VENV)/bin/python -m tests.compile_kernels
 	$(VENV)/bin/python $(PYTEST) $(PARALLEL)
 
 # The newest numpy and zarr need a newer Python; training has its own, older floor.
@@ -35,6 +37,7 @@ ifeq ($(NEWEST),)
 	@echo "skipped: no Python 3.13 found, so the newest numpy and zarr are not tested"
 else
 	$(MAKE) .venv-newest/test.done
+	.venv-newest/bin/python -m tests.compile_kernels
 	.venv-newest/bin/python $(PYTEST) $(PARALLEL) -m "not slow" $(PLAIN) \
 		tests/pi_cache tests/pipeline tests/sources
 endif
