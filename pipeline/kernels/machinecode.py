@@ -14,17 +14,55 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from numba.core.caching import FunctionCache, IndexDataCacheFile
+import numba
+import numpy as np
+from numba.core.caching import (
+    CompileResultCacheImpl,
+    FunctionCache,
+    IndexDataCacheFile,
+    _CacheLocator,
+)
 
 DIGEST = hashlib.sha256().digest_size
+
+
+class Folder(_CacheLocator):  # type: ignore[misc]
+    """The folder of a kernel in the one that numba is told of, and no other: numba's next choices
+    are not named by the content of kernels. It is made when code is kept, and else only read."""
+
+    def __init__(self, kernel: Callable[..., Any], file: str) -> None:
+        self._py_file, self._line = file, kernel.__code__.co_firstlineno
+        self._path = Path(numba.config.CACHE_DIR) / self.get_suitable_cache_subpath(file)
+
+    @classmethod
+    def from_function(cls, kernel: Callable[..., Any], file: str) -> Folder:
+        return cls(kernel, file)
+
+    def get_cache_path(self) -> str:
+        return str(self._path)
+
+    def get_source_stamp(self) -> None:
+        return None
+
+    def get_disambiguator(self) -> str:
+        return str(self._line)
+
+
+class Code(CompileResultCacheImpl):  # type: ignore[misc]
+    """What numba keeps of a kernel, in our folder."""
+
+    _locator_classes = (Folder,)
 
 
 class MachineCode(FunctionCache):  # type: ignore[misc]
     """Where numba looks for the code of a kernel, and keeps it."""
 
+    _impl_class = Code
+
     def __init__(self, kernel: Callable[..., Any]) -> None:
         super().__init__(kernel)
-        stamp = None  # the folder is named by the content of all kernels: nothing in it is stale
+        content = Path(numba.config.CACHE_DIR).name  # of all kernels: nothing is stale
+        stamp = content, np.__version__  # code holds pickled types, which may be NumPy's
         self._cache_file = CodeFiles(self._cache_path, self._impl.filename_base, stamp)
 
     def save_overload(self, signature: Any, compiled: Any) -> None:
@@ -56,5 +94,5 @@ class CodeFiles(IndexDataCacheFile):  # type: ignore[misc]
             file.write(content + hashlib.sha256(content).digest())
 
     def _name(self, key: Any) -> str:
-        number = hashlib.sha256(repr((self._version, key)).encode()).hexdigest()[:16]
-        return str(self._data_name(int(number, 16)))
+        asked = repr((self._version, self._source_stamp, key)).encode()
+        return str(self._data_name(int(hashlib.sha256(asked).hexdigest()[:16], 16)))

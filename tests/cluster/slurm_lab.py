@@ -190,8 +190,8 @@ class SlurmLab:
         try:
             wait_for(lambda: not self.call(*asked, check=False).strip(), "jobs end", seconds)
         except TimeoutError as error:
-            jobs_now, nodes_now = self.call("squeue", check=False), self.call("sinfo", "-N", "-l")
-            raise TimeoutError(f"{error}\n{jobs_now}{nodes_now}") from error
+            told = [self.call(*words, check=False) for words in (["squeue"], ["sinfo", "-N", "-l"])]
+            raise TimeoutError(f"{error}\n{''.join(told)}") from error
 
     def is_alive(self, daemon: str) -> bool:
         """Whether a daemon runs; false for a zombie, and for another process of its number."""

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from pipeline.kernels import jit
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def times(factor: int) -> Any:
@@ -99,3 +105,50 @@ def test_code_that_has_no_room_is_compiled_each_time(
         assert not is_found(2) and not is_found(2)
     assert files_of(code) == [], "no temporary file is left"
     assert not is_found(2) and is_found(2)
+
+
+def test_no_other_folder_is_taken(code: Path) -> None:
+    """numba would take one beside the source next, where code of changed kernels is found."""
+    code.write_text("no folder")
+    assert not is_found(2) and not is_found(2)
+
+
+def test_code_is_read_where_none_can_be_written(
+    code: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*names: object, **options: object) -> None:
+        raise OSError(30, "Read-only file system")
+
+    is_found(2)
+    monkeypatch.setattr(tempfile, "TemporaryFile", refuse)
+    assert is_found(2) and not is_found(3)
+
+
+def test_code_is_not_shared_by_versions_of_numpy(
+    code: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    is_found(2)
+    monkeypatch.setattr(np, "__version__", "1.26.0")
+    assert not is_found(2)
+
+
+CALLED = """
+import sys
+from pathlib import Path
+from pipeline.kernels import jit
+from tests.pipeline.test_machinecode import times
+
+jit.cache_folder = lambda: Path(sys.argv[1])
+kernels = {int(factor): times(int(factor)) for factor in sys.argv[2:]}
+for _ in range(2):
+    assert all(kernel(10) == 10 * factor for factor, kernel in kernels.items())
+names = {code.fndesc.mangled_name for it in kernels.values() for code in it.overloads.values()}
+print(len(names), sum(sum(kernel.stats.cache_hits.values()) for kernel in kernels.values()))
+"""
+
+
+def test_code_of_equal_names_is_told_apart(code: Path) -> None:
+    """numba counts closures in a process, so that the first ones of two have one symbol."""
+    for factors, said in {("2",): "1 0", ("3",): "1 0", ("3", "2"): "1 2"}.items():
+        words = [sys.executable, "-c", CALLED, str(code), *factors]
+        assert subprocess.check_output(words, text=True, cwd=ROOT).strip() == said

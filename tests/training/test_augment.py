@@ -457,6 +457,7 @@ def test_all_of_it_runs_on_a_gpu(augmentations: list[Any], batch: Any) -> None:
         (Mixup(), bytes_of().long(), "Mixup takes uint8 or floats, got torch.int64"),
         (Symmetry(symmetry="rot90"), bytes_of(h=5), "rot90 with a probability needs square"),
         (Corruption(level=5), signals_of(), "noise of a signal has levels 0..3, got 5"),
+        (Corruption(kind="missing", level=1, fill=2), bytes_of(), "fill of an image must lie in"),
     ],
 )
 def test_batches_of_other_axes_are_refused(augmentation: Any, batch: Any, message: str) -> None:
@@ -480,6 +481,7 @@ def test_batches_of_other_axes_are_refused(augmentation: Any, batch: Any, messag
         (lambda: Corruption(level=1, amount=0.1), "give a level or an amount, not both"),
         (lambda: Corruption(kind="missing", level=4), r"level of missing must lie in 0..3"),
         (lambda: Corruption(kind="missing", amount=1.2), "is a share in 0..1"),
+        (lambda: Corruption(kind="missing", fill=float("nan")), "fill must be a finite number"),
         (lambda: Augmenter([torch.flip], seed=0), "is no Augmentation"),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from dataclasses import replace
 from functools import partial
@@ -160,6 +161,15 @@ def amounts_of(folder: Path) -> list[float]:
     return [level["amount"] for level in levels]
 
 
+def forget_fill(file: Path) -> None:
+    """Leave a file as it was written before it said what missing points became."""
+    document = read_evaluation(file)
+    for row in document["levels"]:
+        row.pop("fill", None)
+    file.unlink()
+    file.write_text(json.dumps(document))
+
+
 @pytest.mark.parametrize("store", ["image"], indirect=True)
 def test_data_are_read_where_they_lie_now(store: Path, tmp_path: Path) -> None:
     """Results and their cache were moved; a folder of the user's own by that name is kept."""
@@ -181,9 +191,11 @@ def test_data_are_read_where_they_lie_now(store: Path, tmp_path: Path) -> None:
         measurer.corrupt = (Levels("noise", (0.2, 0.4)),)
         for _ in range(2):
             measurer.measure(read_experiment(tmp_path))
-        for fill in (0.0, 0.5, 0.5):
+        for fill in (0.0, 0.0, 0.5, 0.5):
             measurer.corrupt = (Levels("missing", fill=fill),)
             measurer.measure(read_experiment(tmp_path))
+            if not fill:
+                forget_fill(folder / "robustness-test-missing.json")
     assert amounts_of(folder) == [0, 0.2] != amounts, "those that were asked for last"
     rows = read_evaluation(folder / "robustness-test-missing.json")["levels"]
     assert [row["fill"] for row in rows] == [0.5, 0.5]

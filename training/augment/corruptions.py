@@ -17,6 +17,7 @@ published; in the same group's released code it is. Missing pixels and blurred s
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -25,7 +26,14 @@ from torch import Generator, Tensor
 
 from pi_cache.errors import InvalidSpec
 from pi_cache.specs import DiagramSpec
-from training.augment.base import Augmentation, Drawn, check_positive, stored_value, widened
+from training.augment.base import (
+    Augmentation,
+    Drawn,
+    check_positive,
+    check_share,
+    stored_value,
+    widened,
+)
 from training.augment.draws import members
 from training.augment.effects import Effect, other
 from training.augment.signals import add_noise
@@ -59,7 +67,7 @@ class Corruption(Augmentation):
     kind: `noise`, `missing` or `blur`. level: 0 changes nothing, k is the k-th number of the table
     of this module. amount: a number of one's own instead. fill: of missing points. relative: of
     noise, None for what the table says. Raises InvalidSpec for float images outside 0..1, which
-    were normalised already.
+    were normalised already, and for a fill that images cannot hold.
     """
 
     samples = ("image", "signal")
@@ -80,6 +88,8 @@ class Corruption(Augmentation):
         check_positive("amount", self.amount or 0.0)
         if self.kind == MISSING and (self.amount or 0) > 1:
             raise InvalidSpec(f"amount of missing is a share in 0..1, got {self.amount!r}")
+        if not math.isfinite(self.fill):
+            raise InvalidSpec(f"fill must be a finite number, got {self.fill!r}")
 
     @property
     def neutral(self) -> bool:
@@ -99,6 +109,8 @@ class Corruption(Augmentation):
         check_scale(batch, sample)
         amount = self.amount_for(sample)
         if self.kind == MISSING:
+            if sample == "image":
+                check_share("fill of an image", self.fill)
             return strike(batch, amount, stored_value(self.fill, batch), generator), Drawn()
         if self.kind == "blur":
             return blur(widened(batch), amount), Drawn()

@@ -106,7 +106,7 @@ class Measurer:
     def _described(self, levels: Levels) -> Iterator[list[dict[str, Any]]]:
         """What rows say of these levels, for each kind of sample that has that many."""
         for sample in sorted(set(SAMPLE_OF.values())):
-            if set(self.numbers or ()) <= set(levels.numbers(sample)):
+            if {*(self.numbers or ())} <= {0, *levels.numbers(sample)}:
                 wanted = levels.corruptions(sample, self.numbers)
                 yield [described(each, sample, SEED) for each in wanted]
 
@@ -160,9 +160,13 @@ class Measurer:
 
 
 def _are_of(rows: Sequence[Mapping[str, Any]], levels: Sequence[Mapping[str, Any]]) -> bool:
-    """Whether rows of metrics are those of levels, and of no others."""
+    """Whether rows of metrics are those of levels, and of no others.
+
+    Older rows do not say what missing points became; it was 0.
+    """
     return len(rows) == len(levels) and all(
-        level.items() <= row.items() for row, level in zip(rows, levels, strict=True)
+        level.items() <= {"fill": 0.0, **row}.items()
+        for row, level in zip(rows, levels, strict=True)
     )
 
 
