@@ -614,7 +614,28 @@ SERVING: Mapping[str, Guard] = {
     ),
 }
 
+MACHINE_CODE: Mapping[str, Guard] = {
+    "machine code says what it is for": Guard(
+        "pipeline.kernels.machinecode",
+        "return data if saved == key else None",
+        "return data",
+        f"{PIPELINE}machinecode.py",
+    ),
+    "digests of machine code": Guard(
+        "pipeline.kernels.machinecode",
+        "if hashlib.sha256(content[:-DIGEST]).digest() != content[-DIGEST:]:",
+        "if False:",
+        f"{PIPELINE}machinecode.py",
+    ),
+    "machine code by the content of kernels": Guard(
+        "pipeline.kernels.jit",
+        "        digest.update(path.read_bytes())\n",
+        "        pass\n",
+        f"{PIPELINE}jit.py::test_code_of_changed_kernels_is_not_found",
+    ),
+}
+
 GUARDS: Mapping[str, Guard] = {
     **FILES, **READING, **DOCUMENTS, **BUILDING, **CHECKING, **MENDING, **REMOVAL, **INPUTS,
-    **JOINING, **JOBS, **SERVING, **REMOTE,
+    **JOINING, **JOBS, **SERVING, **REMOTE, **MACHINE_CODE,
 }  # fmt: skip

@@ -22,6 +22,7 @@ from tests.faults import (
     Loop,
     Violation,
     bit_flips,
+    compiling,
     experiments,
     full_disk,
     hostile,
@@ -43,7 +44,7 @@ from tests.faults import (
 PARTS = (
     kill, nth_call, race, state_machine, power_cut, full_disk, bit_flips, hostile,
     hostile_recordings, time_limit, experiments, http_fuzz, http_damage, http_raw, http_slow,
-    http_load,
+    http_load, compiling,
 )  # fmt: skip
 LOOPS: dict[str, Loop] = {
     name: loop for part in PARTS for name, loop in part.LOOPS.items() if loop.soak
