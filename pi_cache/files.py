@@ -181,6 +181,11 @@ def clock(folder: Path) -> float:
     return float(_call("stat", folder, folder).st_mtime)
 
 
+def temporary_name() -> str:
+    """A new name for a file or folder of this process, by which `is_left` knows it."""
+    return f"{socket.gethostname()}.{os.getpid()}.{secrets.token_hex(8)}"
+
+
 def is_left(name: str) -> bool:
     """Whether a name is that of a temporary whose writer does not run here."""
     if not is_temporary(name):
@@ -190,7 +195,7 @@ def is_left(name: str) -> bool:
 
 
 def is_temporary(name: str) -> bool:
-    """Whether a name is one that `_stage_blocks` gives: a folder may hold files of the user too."""
+    """Whether a name is of `temporary_name`'s kind: a folder may hold files of the user too."""
     return NAMED.fullmatch(name) is not None
 
 
@@ -335,7 +340,7 @@ def _stage_blocks(
 ) -> tuple[Path, int, str]:
     """As `_write_temporary`, of blocks, with their size and SHA-256 ("" unless hashed)."""
     for rewrite in range(REWRITES + 1):
-        name = folder / f"{socket.gethostname()}.{os.getpid()}.{secrets.token_hex(8)}"
+        name = folder / temporary_name()
         try:
             return name, *_write(name, blocks(), hashed=hashed)
         except StorageFailed as error:

@@ -6,7 +6,9 @@ import json
 import shutil
 from dataclasses import replace
 from functools import partial
+from os import getppid
 from pathlib import Path
+from socket import gethostname
 from types import SimpleNamespace
 from typing import Any
 
@@ -134,8 +136,10 @@ def test_every_run_is_measured_and_once(store: Path, tmp_path: Path) -> None:
         write_evaluation(folder, evaluate(read_trained(folder), "test", open_task(data(store))))
     said: list[str] = []
     aside = tmp_path / "corrupted"
-    (aside / "task-1" / "noise-1").mkdir(parents=True)
-    (aside / "task-1" / "noise-1" / "samples.npz").write_bytes(b"of a call that was killed")
+    killed, other = (aside / f"{gethostname()}.{number}.{0:016}" for number in (2**30, getppid()))
+    for folder in (killed, other):
+        (folder / "task-1").mkdir(parents=True)
+        (folder / "task-1" / "samples.npz").write_bytes(b"of another call")
     for _ in range(2):
         with Measurer(
             (Levels("noise"),),
@@ -152,7 +156,7 @@ def test_every_run_is_measured_and_once(store: Path, tmp_path: Path) -> None:
         "raw/splits/seed-0 under noise",
     ]
     assert sum(line.startswith("$ pipeline") for line in said) == 1
-    assert not aside.exists()
+    assert [*aside.iterdir()] == [other], "whose call goes on"
 
 
 def amounts_of(folder: Path) -> list[float]:

@@ -36,17 +36,15 @@ KEPT = 2
 """Tasks that are kept open."""
 SEED = 0
 """Of what corruptions draw, the same for every network."""
-TASK = "task-"
-"""How names of the folders begin that hold corrupted samples."""
 
 
 class Measurer:
     """Measures runs under corruptions, task by task; used as a context, it cleans up after itself.
 
     corrupt: each kind with its levels. nets: PI-Nets by the name of the array that each gives.
-    aside: the folder of corrupted samples, which is there while they are needed; nothing else in
-    it is touched. placed: where data lie now. numbers: of levels or amounts, 1 for the first; None
-    for all.
+    aside: the folder of corrupted samples, which is there while they are needed. In it are a folder
+    of each process that measures, and perhaps files of the user's own, which are not touched.
+    placed: where data lie now. numbers: of levels or amounts, 1 for the first; None for all.
     """
 
     def __init__(
@@ -64,15 +62,20 @@ class Measurer:
         self.corrupt, self.nets, self.call, self.aside = corrupt, nets, call, aside
         self.device, self.say, self.placed, self.numbers = device, say, placed, numbers
         self._open: dict[str, tuple[Task, Corrupted]] = {}
+        self._own = aside / files.temporary_name()
         self._opened = 0
 
     def __enter__(self) -> Measurer:
-        self._clear()  # what a killed call left
+        for path in self.aside.glob("*.*.*"):
+            if files.is_left(path.name):  # by a call that was killed
+                shutil.rmtree(path, ignore_errors=True)
         return self
 
     def __exit__(self, *error: object) -> None:
         self._open.clear()
-        self._clear()
+        shutil.rmtree(self._own, ignore_errors=True)
+        with contextlib.suppress(OSError):  # there are none, or there is something else
+            self.aside.rmdir()
 
     def measure(self, experiment: Experiment) -> None:
         """Measure every run once. Left out is one that reads images that cannot be made anew.
@@ -146,17 +149,10 @@ class Measurer:
             task = open_task(spec)
             assert task.test is not None
             self._opened += 1
-            folder = self.aside / f"{TASK}{self._opened}"
+            folder = self._own / f"task-{self._opened}"
             corrupted = Corrupted(task.test, self.nets, self.call, folder, seed=SEED)
             self._open[known] = (task, corrupted)
         return self._open[known]
-
-    def _clear(self) -> None:
-        """Remove corrupted samples, and their folder where nothing else is in it."""
-        for path in self.aside.glob(f"{TASK}[0-9]*"):
-            shutil.rmtree(path, ignore_errors=True)
-        with contextlib.suppress(OSError):
-            self.aside.rmdir()
 
 
 def _are_of(rows: Sequence[Mapping[str, Any]], levels: Sequence[Mapping[str, Any]]) -> bool:
