@@ -103,6 +103,10 @@ class AlreadyPublished(PiCacheError, FileExistsError):
         self.paths = paths
 
 
+class WrittenMeanwhile(AlreadyPublished):
+    """Another process does the same work in the same place; one of them should."""
+
+
 class RemoteFailed(PiCacheError, ConnectionError):
     """A server that does not answer, or not as it should; the same command again goes on."""
 

@@ -14,6 +14,7 @@ import hashlib
 import json
 import os
 import random
+import signal
 import subprocess
 import sys
 import time
@@ -54,21 +55,21 @@ def one(seed: int) -> str:
     """One round."""
     choose = random.Random(seed)
     kinds = [choose.sample(KINDS, EACH) for _ in range(PROCESSES)]
+    kinds.append([kind for each in kinds for kind in each])  # of the one that comes later
     with scratch() as folder:
-        begun = [start(each, folder) for each in kinds]
-        killed = choose.random() < 0.5
-        if killed:
-            try:
-                begun[0].wait(choose.uniform(0, SECONDS))
-            except subprocess.TimeoutExpired:
-                begun[0].kill()
-        ends = [said_by(process) for process in begun]
-        demand(killed or ends[0] is not None, "a process that nobody killed has died")
-        demand(None not in ends[1:], "a process that nobody killed has died")
-        for each, end in zip(kinds, ends, strict=True):
-            check(each, end, "one of several")
-        every = [kind for each in kinds for kind in each]
-        check(every, said_by(start(every, folder)), "one that came later")
+        begun = [start(each, folder) for each in kinds[:-1]]
+        try:
+            if choose.random() < 0.5:
+                kill_after(begun[0], choose.uniform(0, SECONDS))
+            ends = [said_by(process) for process in begun]
+            begun.append(start(kinds[-1], folder))
+            ends.append(said_by(begun[-1]))
+        finally:
+            for process in begun:
+                process.kill()  # where one hangs
+    demand(None not in ends[1:], "a process that nobody killed was killed")
+    for number, (each, end) in enumerate(zip(kinds, ends, strict=True)):
+        check(each, end, f"process {number} of {len(kinds)}, the last of which came later,")
     return f"{ends.count(None)} killed"
 
 
@@ -83,10 +84,22 @@ def start(kinds: Sequence[str], folder: Path) -> subprocess.Popen[str]:
     )
 
 
+def kill_after(process: subprocess.Popen[str], seconds: float) -> None:
+    """Kill a process after so many seconds, unless it has ended."""
+    try:
+        process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        process.kill()
+
+
 def said_by(process: subprocess.Popen[str]) -> list[str] | None:
-    """What a process drew; None where it did not end well."""
+    """What a process drew; None where it was killed."""
     said, _ = process.communicate(timeout=HANGS)
-    return None if process.returncode else json.loads(said)
+    if process.returncode == -signal.SIGKILL:
+        return None
+    demand(process.returncode == 0, f"a process that nobody killed ended: {process.returncode}")
+    found: list[str] = json.loads(said)
+    return found
 
 
 def check(kinds: Sequence[str], said: list[str] | None, who: str) -> None:

@@ -25,7 +25,12 @@ pytest.importorskip("sklearn")
 pytest.importorskip("matplotlib")
 pytest.importorskip("numba")
 
-from pi_cache.errors import AlreadyPublished, InvalidSpec, SourceError  # noqa: E402
+from pi_cache.errors import (  # noqa: E402
+    AlreadyPublished,
+    InvalidSpec,
+    SourceError,
+    WrittenMeanwhile,
+)
 from tests.faults.experiments import killed_lines  # noqa: E402
 from tests.shared import shared_data  # noqa: E402
 from tests.training.report_case import make_experiment  # noqa: E402
@@ -510,18 +515,25 @@ def test_a_killed_experiment_goes_on_to_the_same_bytes(tmp_path: Path, data: Pat
         assert len(line["killed"]) >= 2 and line["differs"] == [], line
 
 
+@pytest.mark.parametrize("error", [AlreadyPublished, WrittenMeanwhile])
 def test_results_of_other_data_are_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    error: type[AlreadyPublished],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
+    """And where another call works in the folder, nobody is told to move it away."""
+
     def other(*arguments: Any, **named: Any) -> Path:
-        raise AlreadyPublished("16 runs here are not those of the plan", (tmp_path,))
+        raise error("16 runs here", (tmp_path,))
 
     monkeypatch.setattr("training.experiments.run.run_experiment", other)
     monkeypatch.setattr(sys, "argv", ["training", "experiment", "tgd", "--out", str(tmp_path)])
     with pytest.raises(SystemExit, match="1"):
         main()
     said = capsys.readouterr().err
-    assert f"{tmp_path} holds results of other settings" in said and "another --out" in said
+    told = f"{tmp_path} holds results of other settings" in said and "another --out" in said
+    assert "16 runs here" in said and told == (error is AlreadyPublished)
 
 
 def test_the_commit_is_asked_for_before_stores_are_built(

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from dataclasses import replace
 from functools import partial
-from os import getppid
 from pathlib import Path
 from socket import gethostname
 from types import SimpleNamespace
@@ -136,27 +136,40 @@ def test_every_run_is_measured_and_once(store: Path, tmp_path: Path) -> None:
         write_evaluation(folder, evaluate(read_trained(folder), "test", open_task(data(store))))
     said: list[str] = []
     aside = tmp_path / "corrupted"
-    killed, other = (aside / f"{gethostname()}.{number}.{0:016}" for number in (2**30, getppid()))
-    for folder in (killed, other):
+    here, elsewhere = gethostname(), "elsewhere"
+    owners = (here, 2**30), (here, os.getppid()), (elsewhere, 1), (elsewhere, 2)
+    killed, other, far, old = (aside / f"{host}.{number}.{0:016}" for host, number in owners)
+    for folder in (killed, other, far, old):
         (folder / "task-1").mkdir(parents=True)
         (folder / "task-1" / "samples.npz").write_bytes(b"of another call")
+    os.utime(old, (0, 0))
+    call = caller(tmp_path, said.append)
+    own: list[Path] = []
+
+    def slow(*words: Any) -> dict[str, Any]:
+        found = call(*words)
+        own.extend(aside.glob(f"{here}.{os.getpid()}.*"))
+        os.utime(own[0], (0, 0))
+        return found
+
     for _ in range(2):
         with Measurer(
             (Levels("noise"),),
             {},
-            caller(tmp_path, said.append),
+            slow,
             aside,
             device="cpu",
             say=said.append,
             numbers=(1,),
         ) as measurer:
             measurer.measure(read_experiment(tmp_path))
+            assert all(path.stat().st_mtime for path in own if path.exists()), "others see it"
     assert [line for line in said if "under noise" in line] == [
         "images/splits/seed-0 under noise",
         "raw/splits/seed-0 under noise",
     ]
     assert sum(line.startswith("$ pipeline") for line in said) == 1
-    assert [*aside.iterdir()] == [other], "whose call goes on"
+    assert {*aside.iterdir()} == {other, far}, "whose calls go on, or may"
 
 
 def amounts_of(folder: Path) -> list[float]:
@@ -188,7 +201,7 @@ def test_data_are_read_where_they_lie_now(store: Path, tmp_path: Path) -> None:
     (aside / "own.npy").write_bytes(b"a user's")
     built: Any = SimpleNamespace(folds=None)
     place: Any = SimpleNamespace(folder=tmp_path, root=tmp_path / "moved", built=built)
-    given = {"device": "cpu", "say": print, "placed": partial(_placed, place), "numbers": (1,)}
+    given = {"device": "cpu", "say": print, "placed": partial(_placed, place), "numbers": (0, 1)}
     with Measurer((Levels("noise"),), {}, caller(tmp_path, print), aside, **given) as measurer:
         measurer.measure(read_experiment(tmp_path))
         amounts = amounts_of(folder)

@@ -14,7 +14,12 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from pi_cache.errors import AlreadyPublished, InvalidSpec, UnsupportedFormat  # noqa: E402
+from pi_cache.errors import (  # noqa: E402
+    AlreadyPublished,
+    InvalidSpec,
+    UnsupportedFormat,
+    WrittenMeanwhile,
+)
 from tests.training.killed_runs import KINDS, given  # noqa: E402
 from tests.training.made_runs import (  # noqa: E402
     augmented,
@@ -247,7 +252,7 @@ def test_a_run_that_another_process_has_ended_is_refused(store: Any, tmp_path: P
             train(objective, task, config(), tmp_path, model=model)
 
     objective, model = supervised(task)
-    with pytest.raises(AlreadyPublished, match=r"result\.json was written by another process"):
+    with pytest.raises(WrittenMeanwhile, match=r"result\.json was written by another process"):
         train(objective, task, config(), tmp_path, model=model, say=other)
     assert given(tmp_path)["result"]["epochs"] == len(given(tmp_path)["log"]) == 3
 
@@ -255,9 +260,9 @@ def test_a_run_that_another_process_has_ended_is_refused(store: Any, tmp_path: P
 def test_a_process_behind_another_is_refused(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path)
     folder.save(Place(3, 0), State({"of": "one"}))
-    with pytest.raises(AlreadyPublished, match=r"state-0003\S+ was written by another process"):
+    with pytest.raises(WrittenMeanwhile, match=r"state-0003\S+ was written by another process"):
         folder.save(Place(1, 2), State({"of": "another"}))
-    with pytest.raises(AlreadyPublished, match=r"state-0003\S+ was written by another process"):
+    with pytest.raises(WrittenMeanwhile, match=r"state-0003\S+ was written by another process"):
         folder.save(Place(3, 0), State({"of": "another"}))
     assert [path.name for path in tmp_path.glob("*.*")] == ["state-0003.safetensors"]
     assert read_state(tmp_path / "state-0003.safetensors").values == {"of": "one"}

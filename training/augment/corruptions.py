@@ -67,7 +67,7 @@ class Corruption(Augmentation):
     kind: `noise`, `missing` or `blur`. level: 0 changes nothing, k is the k-th number of the table
     of this module. amount: a number of one's own instead. fill: of missing points. relative: of
     noise, None for what the table says. Raises InvalidSpec for float images outside 0..1, which
-    were normalised already, and for a fill that images cannot hold.
+    were normalised already, and for a fill that is not finite or that images cannot hold.
     """
 
     samples = ("image", "signal")

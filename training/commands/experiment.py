@@ -11,7 +11,7 @@ import click
 from pi_cache.catalogue import parse_root
 from pi_cache.commands.options import cache_option, examples, json_option, say
 from pi_cache.commands.table import table_lines
-from pi_cache.errors import AlreadyPublished
+from pi_cache.errors import AlreadyPublished, WrittenMeanwhile
 from pi_cache.nearest import hint
 from pi_cache.quantities import seconds_text
 from training.commands.options import FOLDER, asked
@@ -93,6 +93,8 @@ def experiment(
             command=asked(),
             best_on_test=best_on_test,
         )
+    except WrittenMeanwhile:
+        raise
     except AlreadyPublished as error:
         raise AlreadyPublished(
             f"{folder} holds results of other settings, data or code: give another --out, or move"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
+import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -36,6 +37,8 @@ KEPT = 2
 """Tasks that are kept open."""
 SEED = 0
 """Of what corruptions draw, the same for every network."""
+LEFT = 86_400.0
+"""Seconds without a measurement after which a call on another machine is taken for killed."""
 
 
 class Measurer:
@@ -67,7 +70,7 @@ class Measurer:
 
     def __enter__(self) -> Measurer:
         for path in self.aside.glob("*.*.*"):
-            if files.is_left(path.name):  # by a call that was killed
+            if _is_left(path):
                 shutil.rmtree(path, ignore_errors=True)
         return self
 
@@ -134,7 +137,9 @@ class Measurer:
         """The metrics under one corruption, as `evaluate` gives them."""
         metrics = clean.metrics
         if not level.neutral:
-            found = predict(trained, corrupted.side(level), task)
+            side = corrupted.side(level)
+            files.touch(self._own)  # for calls on other machines
+            found = predict(trained, side, task)
             metrics = summary(*labelled(found))
         sample = SAMPLE_OF[len(corrupted.clean.parts["inputs"].shape) + 1]
         return {**described(level, sample, SEED), **metrics}
@@ -153,6 +158,18 @@ class Measurer:
             corrupted = Corrupted(task.test, self.nets, self.call, folder, seed=SEED)
             self._open[known] = (task, corrupted)
         return self._open[known]
+
+
+def _is_left(folder: Path) -> bool:
+    """Whether a folder is of a call that was killed; of one on another machine its age tells."""
+    if not files.is_left(folder.name):
+        return False
+    if folder.name.startswith(f"{socket.gethostname()}."):
+        return True
+    try:
+        return files.clock(folder.parent) - files.changed(folder) >= LEFT
+    except FileNotFoundError:  # another call removes it
+        return False
 
 
 def _are_of(rows: Sequence[Mapping[str, Any]], levels: Sequence[Mapping[str, Any]]) -> bool:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from pi_cache import files
-from pi_cache.errors import AlreadyPublished, InvalidSpec, UnsupportedFormat
+from pi_cache.errors import AlreadyPublished, InvalidSpec, UnsupportedFormat, WrittenMeanwhile
 from training.trainer.state import DamagedState, State, read_state, write_state
 
 FORMAT = 1
@@ -101,7 +101,7 @@ class RunFolder:
     def save(self, place: Place, state: State) -> None:
         """Write a state, then remove all but the newest ones.
 
-        Raises AlreadyPublished where another process has come as far in this folder, or further.
+        Raises WrittenMeanwhile where another process has come as far in this folder, or further.
         """
         ahead = [self.path / other.name for other in self._places() if other > place]
         if files.exists(result := self.path / "result.json"):
@@ -111,7 +111,7 @@ class RunFolder:
                 raise AlreadyPublished(f"{ahead[-1]}: not of this process", tuple(ahead))
             write_state(self.path / place.name, state, temporary=self.temporary)
         except AlreadyPublished as error:
-            raise AlreadyPublished(
+            raise WrittenMeanwhile(
                 f"{error.paths[-1]} was written by another process that trains in this folder; let"
                 " one of them do it",
                 error.paths,
