@@ -1,11 +1,8 @@
 """numba's `njit` with a type, and with what every kernel here wants.
 
-A kernel is compiled once and kept on disk. A closure hits that disk cache only when it closes over
-plain values: closing over another dispatcher gives it a new key in every process.
-
-numba looks at the age of a kernel's own file only, so a kernel that calls another one of another
-file would be found as it was before that one changed. Kernels are therefore kept in a folder that
-is named by the content of all their files; see `machinecode` for how.
+A kernel is compiled once and kept on disk, see `machinecode`. A closure hits that disk cache only
+when it closes over plain values: closing over another dispatcher gives it a new key in every
+process.
 
 A signal that comes while a kernel is compiled waits for its end: an exception inside a callback of
 LLVM would be dropped, and the signal with it, or end the process.
@@ -13,18 +10,14 @@ LLVM would be dropped, and the signal with it, or end the process.
 
 from __future__ import annotations
 
-import functools
-import hashlib
 import signal
 import threading
 from collections.abc import Callable
-from pathlib import Path
 from types import FrameType
 from typing import Any, TypeVar
 
 import numba
 from numba.core import event
-from platformdirs import user_cache_path
 
 from pipeline.kernels.machinecode import MachineCode
 
@@ -52,24 +45,9 @@ def inlined(kernel: Kernel) -> Kernel:
 
 
 def _cached(kernel: Kernel, **options: Any) -> Kernel:
-    before = numba.config.CACHE_DIR
-    numba.config.CACHE_DIR = str(cache_folder())  # read when a function is decorated
-    try:
-        dispatcher = numba.njit(nogil=True, no_cfunc_wrapper=True, **options)(kernel)
-        dispatcher._cache = MachineCode(kernel)  # as njit(cache=True) has numba's own
-        return dispatcher  # type: ignore[no-any-return]
-    finally:
-        numba.config.CACHE_DIR = before
-
-
-@functools.cache
-def cache_folder() -> Path:
-    """Where machine code is kept: under $NUMBA_CACHE_DIR, or the user's cache folder."""
-    digest = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.glob("*.py")):
-        digest.update(path.read_bytes())
-    base = Path(numba.config.CACHE_DIR or user_cache_path("pi-cache"))
-    return base / "kernels" / digest.hexdigest()[:16]
+    dispatcher = numba.njit(nogil=True, no_cfunc_wrapper=True, **options)(kernel)
+    dispatcher._cache = MachineCode(kernel)  # as njit(cache=True) has numba's own
+    return dispatcher  # type: ignore[no-any-return]
 
 
 class _HeldSignals(event.Listener):  # type: ignore[misc]

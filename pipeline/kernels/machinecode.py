@@ -1,5 +1,9 @@
 """Files of machine code, which any number of processes write at once.
 
+numba looks at the age of a kernel's own file only, so a kernel that calls another one of another
+file would be found as it was before that one changed. Kernels are therefore kept in a folder that
+is named by the content of all their files.
+
 numba numbers the files of a kernel and keeps an index of them. Two processes that compile it at
 once for different arguments may take the same number, and the index then leads one of them, and all
 who come later, to code that is not theirs: wrong images, or a crash (numba's issues 4807, 10128).
@@ -9,6 +13,7 @@ Here a file is named by what its code is for, says so once more, and ends with a
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 from collections.abc import Callable
 from pathlib import Path
@@ -22,17 +27,28 @@ from numba.core.caching import (
     IndexDataCacheFile,
     _CacheLocator,
 )
+from platformdirs import user_cache_path
 
 DIGEST = hashlib.sha256().digest_size
 
 
+@functools.cache
+def cache_folder() -> Path:
+    """Where machine code is kept: under $NUMBA_CACHE_DIR, or the user's cache folder."""
+    digest = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(path.read_bytes())
+    base = Path(numba.config.CACHE_DIR or user_cache_path("pi-cache"))
+    return base / "kernels" / digest.hexdigest()[:16]
+
+
 class Folder(_CacheLocator):  # type: ignore[misc]
-    """The folder of a kernel in the one that numba is told of, and no other: numba's next choices
-    are not named by the content of kernels. It is made when code is kept, and else only read."""
+    """The folder of a kernel in `cache_folder`, and no other: numba's own choices are not named by
+    the content of kernels. It is made when code is kept, and else only read."""
 
     def __init__(self, kernel: Callable[..., Any], file: str) -> None:
         self._py_file, self._line = file, kernel.__code__.co_firstlineno
-        self._path = Path(numba.config.CACHE_DIR) / self.get_suitable_cache_subpath(file)
+        self._path = cache_folder() / self.get_suitable_cache_subpath(file)
 
     @classmethod
     def from_function(cls, kernel: Callable[..., Any], file: str) -> Folder:
@@ -61,7 +77,7 @@ class MachineCode(FunctionCache):  # type: ignore[misc]
 
     def __init__(self, kernel: Callable[..., Any]) -> None:
         super().__init__(kernel)
-        content = Path(numba.config.CACHE_DIR).name  # of all kernels: nothing is stale
+        content = cache_folder().name  # of all kernels: nothing is stale
         stamp = content, np.__version__  # code holds pickled types, which may be NumPy's
         self._cache_file = CodeFiles(self._cache_path, self._impl.filename_base, stamp)
 

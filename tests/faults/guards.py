@@ -628,7 +628,7 @@ MACHINE_CODE: Mapping[str, Guard] = {
         f"{PIPELINE}machinecode.py",
     ),
     "machine code by the content of kernels": Guard(
-        "pipeline.kernels.jit",
+        "pipeline.kernels.machinecode",
         "        digest.update(path.read_bytes())\n",
         "        pass\n",
         f"{PIPELINE}jit.py::test_code_of_changed_kernels_is_not_found",

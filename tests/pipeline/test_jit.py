@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.kernels import jit
+from pipeline.kernels import machinecode
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -30,7 +30,7 @@ from pathlib import Path
 import numpy as np
 from pi_cache.specs import DiagramSpec, ImageSpec, StoreSpec
 from pipeline.build import build
-from pipeline.kernels.jit import cache_folder
+from pipeline.kernels.machinecode import cache_folder
 from pipeline.shard import warm
 from pipeline.sources import open_source
 
@@ -75,7 +75,7 @@ def test_warming_compiles_all_that_a_build_needs(filtration: str, tmp_path: Path
 
 
 def folder_of(kernels: Path) -> Path:
-    spec = importlib.util.spec_from_file_location("jit_copy", kernels / "jit.py")
+    spec = importlib.util.spec_from_file_location("copy", kernels / "machinecode.py")
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -85,8 +85,8 @@ def folder_of(kernels: Path) -> Path:
 
 def test_code_of_changed_kernels_is_not_found(tmp_path: Path) -> None:
     """numba alone would look at the age of the caller's file only."""
-    shutil.copytree(Path(jit.__file__).parent, tmp_path / "kernels")
-    assert folder_of(tmp_path / "kernels") == jit.cache_folder()
+    shutil.copytree(Path(machinecode.__file__).parent, tmp_path / "kernels")
+    assert folder_of(tmp_path / "kernels") == machinecode.cache_folder()
     with (tmp_path / "kernels" / "bits.py").open("a") as kernel:
         kernel.write("\n")
-    assert folder_of(tmp_path / "kernels") != jit.cache_folder()
+    assert folder_of(tmp_path / "kernels") != machinecode.cache_folder()

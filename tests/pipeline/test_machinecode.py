@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline.kernels import jit
+from pipeline.kernels import jit, machinecode
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -30,7 +30,7 @@ def times(factor: int) -> Any:
 @pytest.fixture
 def code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty folder of machine code."""
-    monkeypatch.setattr(jit, "cache_folder", lambda: tmp_path / "code")
+    monkeypatch.setattr(machinecode, "cache_folder", lambda: tmp_path / "code")
     return tmp_path / "code"
 
 
@@ -135,10 +135,10 @@ def test_code_is_not_shared_by_versions_of_numpy(
 CALLED = """
 import sys
 from pathlib import Path
-from pipeline.kernels import jit
+from pipeline.kernels import machinecode
 from tests.pipeline.test_machinecode import times
 
-jit.cache_folder = lambda: Path(sys.argv[1])
+machinecode.cache_folder = lambda: Path(sys.argv[1])
 kernels = {int(factor): times(int(factor)) for factor in sys.argv[2:]}
 for _ in range(2):
     assert all(kernel(10) == 10 * factor for factor, kernel in kernels.items())
